@@ -1,0 +1,1 @@
+"""The nouns of a town and their states. Pure: no I/O, no clock of its own."""

@@ -1,0 +1,69 @@
+"""The agent: a worker a user knows by name, whether or not a process runs for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from tinytown.domain.record import Record
+from tinytown.domain.states import AgentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent(Record):
+    """An agent's record. One writer: the holder of the agent's current epoch.
+
+    Counters (rounds, tasks completed, restarts) live in `stats:<id>`, not here.
+    """
+
+    id: str
+    name: str
+    cli: str
+    created_at: str
+    agent_type: str = "worker"
+    state: AgentState = AgentState.STARTING
+    nickname: str | None = None
+    role_id: str | None = None
+    parent_agent_id: str | None = None
+    spawn_mode: str = "fresh"
+    current_task: str | None = None
+    last_heartbeat: str | None = None
+    last_active_at: str | None = None
+    epoch: int = 0
+    host: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
+        """Type the state."""
+        if "state" in picked:
+            picked["state"] = AgentState(picked["state"])
+        return picked
+
+    def having(self, **changes: Any) -> Self:
+        """A copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish(Record):
+    """What users want of one agent: that it runs, for how long, how. Stored in `wanted`.
+
+    `epoch` is the current spawn's number: only its holder may claim and settle. `rounds` is the most
+    rounds this wish allows, `rounds_from` the agent's round count when the wish was made. `stop` is
+    None, "graceful" (finish the round) or "now".
+    """
+
+    name: str
+    epoch: int
+    rounds: int
+    rounds_from: int = 0
+    host: str | None = None
+    foreground: bool = False
+    stop: str | None = None
+    pause: bool = False
+    since: float = 0.0
+
+    def having(self, **changes: Any) -> Self:
+        """A copy with these fields changed."""
+        return replace(self, **changes)

@@ -1,0 +1,75 @@
+"""The task: one unit of work with a life of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from tinytown.domain.record import Record
+from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, advance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Record):
+    """A task's record. `assigned_by` is who hears of its end; `ended_by` says which run or person ended it."""
+
+    id: str
+    description: str
+    created_at: str
+    updated_at: str
+    state: TaskState = TaskState.PENDING
+    assigned_to: str | None = None
+    assigned_by: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    result: str | None = None
+    parent_id: str | None = None
+    tags: list[str] | None = None
+    ended_by: str | None = None
+
+    @classmethod
+    def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
+        """Type the state; an older name for running is understood."""
+        if "state" in picked:
+            state = "running" if picked["state"] == "in_flight" else picked["state"]
+            picked["state"] = TaskState(state)
+        return picked
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form; tags are always a list."""
+        stored = Record.to_dict(self)
+        stored["tags"] = self.tags or []
+        return stored
+
+    def assigned(self, agent_id: str, by: str, at: str) -> Self:
+        """Given to an agent."""
+        return self._moved(TaskState.ASSIGNED, at, assigned_to=agent_id, assigned_by=by)
+
+    def started(self, at: str) -> Self:
+        """An agent began a run on it."""
+        return self._moved(TaskState.RUNNING, at, started_at=at)
+
+    def put_back(self, at: str) -> Self:
+        """Its run ended without an outcome that ends the task: still its agent's, to be run again."""
+        return self._moved(TaskState.ASSIGNED, at, started_at=None)
+
+    def ended(self, state: TaskState, result: str | None, by: str, at: str) -> Self:
+        """Completed, failed or cancelled: the one terminal transition."""
+        return self._moved(state, at, completed_at=at, result=result, ended_by=by)
+
+    def retried(self, agent_id: str | None, at: str) -> Self:
+        """Out of failed or cancelled, to an agent or (None) to the backlog."""
+        state = advance(self.state, TaskState.ASSIGNED if agent_id else TaskState.PENDING, TASK_RETRY)
+        return replace(
+            self,
+            state=state,
+            updated_at=at,
+            assigned_to=agent_id,
+            started_at=None,
+            completed_at=None,
+            result=None,
+            ended_by=None,
+        )
+
+    def _moved(self, state: TaskState, at: str, **changes: Any) -> Self:
+        return replace(self, state=advance(self.state, state, TASK_TRANSITIONS), updated_at=at, **changes)

@@ -1,0 +1,125 @@
+"""The table of every key of a town, and the only formatter of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX = "tt:"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """One row: Redis type, time to live in seconds (None = for good), what it holds."""
+
+    type: str
+    ttl_s: int | None
+    holds: str
+
+
+SENT_TTL_S = 3600
+LEASE_TTL_S = 30
+
+# The part after `tt:<town>:` up to the id -> its row.
+TABLE: dict[str, KeyKind] = {
+    "agent": KeyKind("string", None, "agent record, JSON; one writer, the holder of the epoch"),
+    "stats": KeyKind("hash", None, "counters of one agent: rounds, tasks_completed, restarts"),
+    "agents": KeyKind("hash", None, "index: current name -> agent id"),
+    "wanted": KeyKind("hash", None, "agent id -> wish, JSON: what users want to run"),
+    "inbox": KeyKind("list", None, "messages, head is next"),
+    "urgent": KeyKind("list", None, "messages read before the inbox"),
+    "claimed": KeyKind("list", None, "messages held for the round in progress"),
+    "dead": KeyKind("list", None, "dead letters, JSON: message text, reason, time"),
+    "attempts": KeyKind("hash", None, "message id -> attempts charged"),
+    "sent": KeyKind("string", SENT_TTL_S, "a message or transaction id that was accepted"),
+    "wake": KeyKind("list", None, "doorbell of an agent, at most one element"),
+    "stop": KeyKind("string", None, "mirror of a stop wish; a flag set by hand is obeyed"),
+    "pause": KeyKind("string", None, "mirror of a pause wish; a flag set by hand is obeyed"),
+    "lease": KeyKind("string", LEASE_TTL_S, "owner token of an agent, of a host's supervisor, of the missions"),
+    "hold": KeyKind("string", None, "a model CLI on hold for all agents, JSON; TTL is the time left"),
+    "activity": KeyKind("list", None, "last lines of what an agent did"),
+    "task": KeyKind("string", None, "task record, JSON"),
+    "tasks": KeyKind("zset", None, "index by state: task id, scored by creation time"),
+    "backlog": KeyKind("list", None, "ids of tasks without an agent"),
+    "mission": KeyKind("mission", None, "missions: run, work, watch, events, notes, active"),
+    "events": KeyKind("stream", None, "every state change, bounded"),
+    "broadcast": KeyKind("channel", None, "pub/sub copy of broadcasts, for observers"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one town."""
+
+    town: str
+
+    def _key(self, kind: str, identifier: str | None = None) -> str:
+        base = f"{PREFIX}{self.town}:{kind}"
+        return base if identifier is None else f"{base}:{identifier}"
+
+    def agent(self, agent_id: str) -> str:
+        return self._key("agent", agent_id)
+
+    def stats(self, agent_id: str) -> str:
+        return self._key("stats", agent_id)
+
+    @property
+    def agents(self) -> str:
+        return self._key("agents")
+
+    @property
+    def wanted(self) -> str:
+        return self._key("wanted")
+
+    def inbox(self, agent_id: str) -> str:
+        return self._key("inbox", agent_id)
+
+    def urgent(self, agent_id: str) -> str:
+        return self._key("urgent", agent_id)
+
+    def claimed(self, agent_id: str) -> str:
+        return self._key("claimed", agent_id)
+
+    def dead(self, agent_id: str) -> str:
+        return self._key("dead", agent_id)
+
+    def attempts(self, agent_id: str) -> str:
+        return self._key("attempts", agent_id)
+
+    def sent(self, token: str) -> str:
+        return self._key("sent", token)
+
+    def wake(self, agent_id: str) -> str:
+        return self._key("wake", agent_id)
+
+    def stop(self, agent_id: str) -> str:
+        return self._key("stop", agent_id)
+
+    def pause(self, agent_id: str) -> str:
+        return self._key("pause", agent_id)
+
+    def lease(self, name: str) -> str:
+        return self._key("lease", name)
+
+    def hold(self, cli: str) -> str:
+        return self._key("hold", cli)
+
+    def activity(self, agent_id: str) -> str:
+        return self._key("activity", agent_id)
+
+    def task(self, task_id: str) -> str:
+        return self._key("task", task_id)
+
+    def tasks(self, state: str) -> str:
+        return self._key("tasks", state)
+
+    @property
+    def backlog(self) -> str:
+        return self._key("backlog")
+
+    @property
+    def events(self) -> str:
+        return self._key("events")
+
+    @property
+    def broadcast(self) -> str:
+        return self._key("broadcast")
