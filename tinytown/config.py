@@ -224,10 +224,10 @@ def _warnings(town: dict[str, Any], config: Config) -> list[str]:
     found = []
     password = config.redis.password
     if isinstance(town.get("redis"), dict) and password and not password.startswith("$"):
-        found.append(f"redis.password is written out in {TOWN_FILE}; use password = \"$VAR\" and set VAR instead.")
+        found.append(f'redis.password is written out in {TOWN_FILE}; use password = "$VAR" and set VAR instead.')
     for name, cli in config.agent_clis.items():
         if any(_is_secret(k, v) for k, v in cli.env.items()):
-            found.append(f"agent_clis.{name}.env holds a secret in {TOWN_FILE}; write \"$VAR\" and set VAR instead.")
+            found.append(f'agent_clis.{name}.env holds a secret in {TOWN_FILE}; write "$VAR" and set VAR instead.')
     return found
 
 

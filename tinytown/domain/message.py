@@ -148,7 +148,7 @@ def parse(raw: str) -> Message:
 
 
 def confirmation_of(text: str) -> dict[str, str]:
-    """The ack_type for a confirmation in words: `rejected: why`, `received`, `approved`, `thanks`, else acknowledged."""
+    """The ack_type for words: `rejected: why`, `received...`, `approved...`, `thank...`, else acknowledged."""
     lowered = text.strip().lower()
     if lowered.startswith("rejected"):
         reason = text.strip()[len("rejected") :].lstrip(": ").strip()

@@ -34,7 +34,7 @@ class Record:
         """Build from stored text. Raises ValueError when it is no JSON object of this kind."""
         raw = json.loads(text)
         if not isinstance(raw, dict):
-            raise ValueError(f"{cls.__name__} is not a JSON object")
+            raise ValueError(f"{cls.__name__} is not a JSON object")  # noqa: TRY004  the text is bad, not the caller
         try:
             return cls.from_dict(raw)
         except TypeError as error:

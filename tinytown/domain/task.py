@@ -53,6 +53,10 @@ class Task(Record):
         """Its run ended without an outcome that ends the task: still its agent's, to be run again."""
         return self._moved(TaskState.ASSIGNED, at, started_at=None)
 
+    def parked(self, at: str) -> Self:
+        """Out of its agent's hands, into the backlog."""
+        return self._moved(TaskState.PENDING, at, assigned_to=None, started_at=None)
+
     def ended(self, state: TaskState, result: str | None, by: str, at: str) -> Self:
         """Completed, failed or cancelled: the one terminal transition."""
         return self._moved(state, at, completed_at=at, result=result, ended_by=by)

@@ -1,0 +1,62 @@
+"""Every test process has a home, an environment and children of its own, and leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import leftovers
+from tinytown import processes
+
+if TYPE_CHECKING:
+    from tests.support.redis_server import TestRedis
+
+FOREIGN = ("TINYTOWN_", "TT_", "XDG_")
+FOREIGN_NAMES = ("REDIS_URL", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PYTHONDONTWRITEBYTECODE", "NO_COLOR")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported that might read them: a home and an environment of this process alone."""
+    home = tempfile.mkdtemp(prefix="tt-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) or name in FOREIGN_NAMES:
+            del os.environ[name]
+    os.environ["HOME"] = home
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ[leftovers.MARK] = uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_outlives_the_session() -> Iterator[None]:
+    processes.become_subreaper()
+    yield
+    lines = leftovers.left_over(set()) + leftovers.strangers(os.environ[leftovers.MARK])
+    leftovers.reap()
+    assert not lines, "the session left processes behind:\n" + "\n".join(lines)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test(_no_process_outlives_the_session: None) -> Iterator[None]:
+    # Servers of a wider scope that the test asked for are up already; fixtures of the test itself go before this.
+    before = leftovers.descendants()
+    yield
+    lines = leftovers.left_over(before)
+    assert not lines, "the test left processes behind:\n" + "\n".join(lines)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRedis]:
+    """One server for all tests of this process; a test keeps to a town name of its own and does not harm it."""
+    from tests.support.redis_server import TestRedis  # noqa: PLC0415  tests of pure parts run without the store
+
+    with TestRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server

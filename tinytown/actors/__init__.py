@@ -1,0 +1,1 @@
+"""What runs in a forked process: the agent actor."""

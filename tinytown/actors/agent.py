@@ -1,0 +1,414 @@
+"""The agent actor: waits on its inbox, runs the model CLI, settles the result, and beats."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from setproctitle import setproctitle
+
+from tinytown import clock, logs, processes
+from tinytown.actors.bell import Bell, Ring
+from tinytown.actors.mailroom import Look, Mailroom
+from tinytown.actors.round import Round
+from tinytown.domain.event import Event
+from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
+from tinytown.domain.states import AgentState
+from tinytown.errors import EpochLost, RedisAway
+from tinytown.journal import ActorEntry
+from tinytown.services import backlog, recovery
+from tinytown.services.settlement import Settlement, describe, settle
+from tinytown.services.settlement import Round as Ended
+from tinytown.signals import SignalQueue
+from tinytown.store.agents import take_lease
+from tinytown.store.transaction import Stale, Transaction
+from tinytown.town import Town, change
+
+RENEW_S = 10.0
+BEAT_S = 10.0
+RETRY_MAX_S = 60.0
+LOOK_TRIES = 20
+EXIT_EPOCH_LOST = 3
+NOT_RUN = Outcome(OutcomeKind.STOPPED, "the answer to its claim was lost")
+NOW_SIGNAL = signal.SIGUSR1  # end the model too
+
+
+class Leaving(Enum):
+    """How far an actor is on its way out."""
+
+    NO = auto()
+    AFTER_ROUND = auto()
+    NOW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Which agent this actor is, and for whom it works. `parent` is the supervisor (None in a terminal)."""
+
+    agent_id: str
+    name: str
+    epoch: int
+    parent: processes.Identity | None = None
+    tee: int | None = None
+
+
+class AgentActor:
+    """One spawn of one agent. `run` returns the exit code; it never raises for Redis being away."""
+
+    def __init__(self, town: Town, post: Post, signals: SignalQueue, beat: Callable[[], None]) -> None:
+        self._town = town
+        self._post = post
+        self._signals = signals
+        self._beat = beat
+        self._bell = Bell(town.store, post.agent_id)
+        self._log = logs.AgentLog(town.logs_dir, post.name, post.tee)
+        self._journal = town.journal(post.name)
+        self._me = processes.own()
+        token = f"{town.host}:{self._me.pid}:{self._me.started}:{post.epoch}"
+        self._mail = Mailroom(town, post.agent_id, post.epoch, token)
+        self._token = token
+        self._selector = selectors.DefaultSelector()
+        self._parent_fd: int | None = None
+        self._leaving = Leaving.NO
+        self._why = ""
+        self._fulfilled = post.parent is None  # leaving ends the wish too
+        self._booted = False
+        self._look_due = True
+        self._scan_backlog = True
+        self._renew_at = 0.0
+        self._due = 0.0  # earliest moment something held back may be looked at again
+        self._not_before: dict[str, float] = {}
+        self._round: Round | None = None
+        self._state = AgentState.STARTING
+        self._done: int | None = None
+        self._cli = ""
+        self._rounds = (0, 0)
+        self._next_round = 1
+        self._run_id: str | None = None
+
+    def run(self) -> int:
+        """Live until stopped. Exit 0: left in order; 3: another spawn holds the agent."""
+        processes.become_subreaper()
+        self._selector.register(self._signals.fd, selectors.EVENT_READ)
+        if self._post.parent is not None:
+            self._parent_fd = processes.open_pidfd(self._post.parent)
+            if self._parent_fd is None:
+                self._leave(Leaving.AFTER_ROUND, "the supervisor is gone")
+            else:
+                self._selector.register(self._parent_fd, selectors.EVENT_READ)
+        try:
+            while self._done is None:
+                self._beat()
+                self._step()
+                if self._done is None:
+                    self._wait()
+        finally:
+            if self._round is not None:
+                self._round.kill()
+        return self._done
+
+    # One pass
+
+    def _step(self) -> None:
+        now = clock.monotonic()
+        if self._round is not None:
+            self._round.on_timer(now)
+        try:
+            self._with_redis(now)
+        except RedisAway:
+            self._bell.close()
+            self._bell.broke()
+            self._leave_without_redis()
+        except EpochLost as lost:
+            self._epoch_lost(lost)
+
+    def _with_redis(self, now: float) -> None:
+        if self._bell.fd is None:
+            if now < self._bell.retry_at:
+                self._leave_without_redis()
+                return
+            self._connect()
+        if not self._booted:
+            self._boot()
+        if self._round is not None and self._round.is_over:
+            self._settle()
+        if now >= self._renew_at:
+            self._mail.hold_lease()
+            self._renew_at = now + RENEW_S
+        if self._look_due or (self._due and now >= self._due):
+            self._look_due = False
+            self._look()
+        if self._leaving is not Leaving.NO and self._round is None and self._done is None:
+            self._leave_in_order()
+
+    def _connect(self) -> None:
+        was_connected = self._booted
+        if not self._bell.reconnect():
+            raise RedisAway("bell")
+        self._watch(self._bell.fd)
+        if was_connected:
+            self._after_outage()
+        self._look_due = self._scan_backlog = True
+
+    def _after_outage(self) -> None:
+        """An answer may have been lost, or the server may have lost a moment: compare before going on."""
+        keys = self._town.store.keys
+        claimed = self._town.store.call(lambda r: r.lrange(keys.claimed(self._post.agent_id), 0, -1))
+        if self._round is None:
+            if claimed:  # a claim whose answer was lost: no run began, nobody is charged
+                settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, tuple(claimed)), self._state)
+            return
+        self._round.reassert(claimed)
+
+    def _boot(self) -> None:
+        """Take the agent: file first, then what the last spawn left, then record and lease."""
+        before = self._journal.actor()
+        starts = before.starts if before is not None and before.agent_id == self._post.agent_id else ()
+        self._journal.write_actor(
+            ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall()))
+        )
+        row = self._town.store.agents.row(self._post.agent_id)
+        if row is None:
+            raise EpochLost("The agent's record is gone.")
+        self._cli = row.agent.cli
+        recovery.take_back(self._town, row.agent, self._post.epoch, AgentState.IDLE)
+        change(self._town.store, self._take_post)
+        self._state = AgentState.IDLE
+        self._renew_at = clock.monotonic() + RENEW_S
+        self._next_round = max(logs.round_numbers(self._town.logs_dir, self._post.name), default=0) + 1
+        self._booted = True
+        self._log.write(f"🔄 Agent '{self._post.name}' is up on {self._cli} (epoch {self._post.epoch})")
+
+    def _take_post(self, tx: Transaction) -> None:
+        row = self._town.store.agents.row(self._post.agent_id)
+        if row is None or row.wish is None or row.wish.epoch != self._post.epoch:
+            raise EpochLost("Another spawn holds the agent.")
+        holder = self._town.store.agents.lease(self._post.agent_id)
+        if holder is not None and holder.split(":")[0] != self._town.host:
+            raise EpochLost(f"The agent runs on another host ({holder.split(':')[0]}).")
+        tx.expect_field(tx.keys.wanted, row.agent.id, row.wish_raw, "wish")
+        agent = row.agent.having(
+            state=AgentState.IDLE, epoch=self._post.epoch, host=self._town.host, reason=None, current_task=None,
+            last_heartbeat=clock.stamp(),
+        )  # fmt: skip
+        tx.expect(tx.keys.agent(agent.id), row.raw)
+        tx.do("SET", tx.keys.agent(agent.id), agent.to_json())
+        take_lease(tx, agent.id, self._token)
+        self._rounds = (row.stats.get("rounds", 0) - row.wish.rounds_from, row.wish.rounds)
+        tx.event(
+            Event(
+                "agent_started", f"Agent '{agent.name}' is up (pid {self._me.pid}, epoch {self._post.epoch})",
+                clock.stamp(), agent_id=agent.id, old_state=row.agent.state.value, new_state=agent.state.value,
+            )
+        )  # fmt: skip
+
+    # Looking
+
+    def _look(self) -> None:
+        self._due = 0.0
+        for _ in range(LOOK_TRIES):
+            try:
+                if self._look_once():
+                    return
+            except Stale:
+                continue
+        self._look_due = True
+
+    def _look_once(self) -> bool:
+        """One look and what follows from it; False: look again."""
+        look = self._mail.look(self._cli, self._not_before)
+        self._rounds = (look.rounds, look.wish.rounds)
+        current = self._round.entry.task_id if self._round is not None else None
+        if self._mail.answer(look, self._state, current):
+            return False
+        self._obey(look)
+        if self._round is not None:
+            self._round.check_task()
+            return True
+        return self._may_work(look) or self._work(look)
+
+    def _obey(self, look: Look) -> None:
+        if look.stop is not None:
+            self._fulfilled = True
+            self._leave(Leaving.NOW if look.stop == "now" else Leaving.AFTER_ROUND, "stopped on request")
+
+    def _may_work(self, look: Look) -> bool:
+        """True when there is nothing more to do in this look: leaving, paused, spent, held."""
+        if self._leaving is not Leaving.NO:
+            return True
+        if look.pause:
+            self._become(AgentState.PAUSED)
+            return True
+        if look.rounds >= look.wish.rounds:
+            self._fulfilled = True
+            self._leave(Leaving.AFTER_ROUND, f"completed {look.rounds}/{look.wish.rounds} rounds")
+            return True
+        self._become(AgentState.IDLE)
+        if look.held_s > 0:
+            self._due = clock.monotonic() + look.held_s + 0.01
+            return True
+        return False
+
+    def _work(self, look: Look) -> bool:
+        if not look.batch.is_actionable:
+            self._due = look.batch.next_due or 0.0
+            if self._scan_backlog and self._claims_backlog(look):
+                self._scan_backlog = False
+                return not backlog.claim_for_role(self._town, look.agent)
+            self._scan_backlog = False
+            return True
+        claim = self._mail.claim(look)
+        if claim is None:
+            return False
+        self._state = AgentState.WORKING
+        self._round = Round.begin(self._town, self._post, claim, self._next_round, look, self._mail, self._log)
+        self._next_round += 1
+        for fd in self._round.fds:
+            self._watch(fd)
+        self._title()
+        return True
+
+    def _claims_backlog(self, look: Look) -> bool:
+        return bool(look.agent.role_id) and self._town.config.agent.auto_claim
+
+    # Settling
+
+    def _settle(self) -> None:
+        assert self._round is not None
+        entry, outcome = self._round.entry, self._round.outcome()
+        ended = Ended(outcome, entry.messages, entry.run, entry.number)
+        done = settle(self._town, self._post.agent_id, self._post.epoch, ended)
+        self._journal.clear_round()
+        self._round = None
+        self._state = AgentState.IDLE
+        self._delay(done)
+        self._log.write(f"📍 Round {entry.number}: {describe(done.outcome)}")
+        self._look_due = self._scan_backlog = True
+        self._title()
+
+    def _delay(self, done: Settlement) -> None:
+        """Hold back what is to be tried again later: exponential by attempt, capped."""
+        now = clock.monotonic()
+        self._not_before = {i: t for i, t in self._not_before.items() if t > now}
+        if done.outcome.rule.follow_up is not FollowUp.RETRY_LATER:
+            return
+        base = self._town.config.agent.retry_delay_s
+        for message_id, attempts in done.attempts.items():
+            self._not_before[message_id] = now + min(base * 2 ** max(0, attempts - 1), RETRY_MAX_S)
+
+    # Leaving
+
+    def _leave(self, how: Leaving, why: str) -> None:
+        if self._leaving is Leaving.NO or (how is Leaving.NOW and self._leaving is not Leaving.NOW):
+            self._leaving = how
+            self._why = self._why or why
+        if self._leaving is Leaving.NOW and self._round is not None:
+            self._round.end(OutcomeKind.STOPPED, self._why)
+
+    def _leave_in_order(self) -> None:
+        """The last thing written: with the wish, when it is fulfilled or withdrawn; else only the state."""
+        if self._fulfilled:
+            change(self._town.store, self._last_record)
+        else:
+            self._mail.save_state(AgentState.STOPPED, self._why, leaves=True)
+        self._log.write(f"🏁 Agent '{self._post.name}' leaves: {self._why}")
+        self._done = 0
+
+    def _last_record(self, tx: Transaction) -> None:
+        row = self._town.store.agents.row(self._post.agent_id)
+        if row is None or row.wish is None or row.wish.epoch != self._post.epoch:
+            raise EpochLost("Another spawn holds the agent.")
+        recovery.last_record(tx, row, AgentState.STOPPED, self._why)
+
+    def _leave_without_redis(self) -> None:
+        """What a round left is in the journal; whoever comes settles it."""
+        if self._leaving is not Leaving.NO and self._round is not None and self._round.is_over:
+            self._round.outcome()
+            self._round = None
+        if self._leaving is not Leaving.NO and self._round is None:
+            self._log.write(f"🏁 Agent '{self._post.name}' leaves while Redis is away: {self._why}")
+            self._done = 0
+
+    def _epoch_lost(self, lost: EpochLost) -> None:
+        """Refused: leave a trace and the journal, and go. The model must not outlive us."""
+        if self._round is not None:
+            self._round.kill()
+            self._round = None
+        self._log.write(f"⚠️ {lost}")
+        with contextlib.suppress(Exception):
+            tx = self._town.store.transaction()
+            tx.event(Event("agent_refused", str(lost), clock.stamp(), agent_id=self._post.agent_id))
+            self._town.store.commit(tx)
+        self._done = EXIT_EPOCH_LOST
+
+    # Waiting
+
+    def _wait(self) -> None:
+        self._title()
+        now = clock.monotonic()
+        dues = [now + BEAT_S, self._renew_at if self._bell.fd is not None else self._bell.retry_at]
+        dues += [self._due] if self._due else []
+        if self._round is not None and (due := self._round.next_due()) is not None:
+            dues.append(due)
+        if self._look_due:
+            dues.append(now)
+        for key, _events in self._selector.select(max(0.0, min(dues) - now)):
+            self._dispatch(key.fd)
+
+    def _dispatch(self, fd: int) -> None:
+        if fd == self._signals.fd:
+            for signum in self._signals.drain():
+                self._on_signal(signum)
+        elif fd == self._parent_fd:
+            self._unwatch(fd)
+            os.close(fd)
+            self._parent_fd = None
+            self._leave(Leaving.AFTER_ROUND, "the supervisor is gone")
+        elif fd == self._bell.fd:
+            self._on_bell(fd)
+        elif self._round is not None:
+            for closed in self._round.on_ready(fd):
+                self._unwatch(closed)
+
+    def _on_bell(self, fd: int) -> None:
+        self._unwatch(fd)
+        ring = self._bell.answer()
+        if ring is not Ring.BROKEN:
+            self._watch(self._bell.fd)
+            self._look_due = True
+            self._scan_backlog = self._scan_backlog or ring is Ring.RUNG
+
+    def _on_signal(self, signum: int) -> None:
+        if signum == NOW_SIGNAL or (signum == signal.SIGINT and self._leaving is not Leaving.NO):
+            self._leave(Leaving.NOW, "ended by the supervisor" if self._post.parent else "interrupted")
+        else:
+            self._leave(Leaving.AFTER_ROUND, "the supervisor is stopping" if self._post.parent else "interrupted")
+
+    def _watch(self, fd: int | None) -> None:
+        if fd is not None:
+            with contextlib.suppress(KeyError):  # a number the kernel gave again
+                self._selector.unregister(fd)
+            self._selector.register(fd, selectors.EVENT_READ)
+
+    def _unwatch(self, fd: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(fd)
+
+    # Showing
+
+    def _become(self, state: AgentState) -> None:
+        if self._state is not state:
+            self._mail.save_state(state)
+            self._state = state
+
+    def _title(self) -> None:
+        used, most = self._rounds
+        title = f"tt: agent {self._post.name} [{self._state} {used}/{most}] [{self._town.name}]"
+        if title != getattr(self, "_shown", ""):
+            setproctitle(title)
+            self._shown = title

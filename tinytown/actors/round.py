@@ -1,0 +1,189 @@
+"""A round: one run of the model CLI on claimed messages, from journal to outcome."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinytown import logs
+from tinytown.actors.mailroom import Claim, Look, Mailroom
+from tinytown.domain.outcome import Outcome, OutcomeKind
+from tinytown.domain.task import Task
+from tinytown.errors import TinytownError
+from tinytown.journal import Journal, RoundEntry
+from tinytown.model_cli import catalog
+from tinytown.model_cli.prompt import Prompt, render
+from tinytown.model_cli.run import ModelRun
+from tinytown.processes import RUN_VARIABLE
+from tinytown.services import backlog
+from tinytown.town import Town
+
+if TYPE_CHECKING:
+    from tinytown.actors.agent import Post
+
+
+@dataclass(slots=True)
+class Round:
+    """The round in progress. `entry` is what the journal holds."""
+
+    town: Town
+    entry: RoundEntry
+    journal: Journal
+    model: ModelRun | None
+    failed: Outcome | None = None
+
+    @classmethod
+    def begin(  # noqa: PLR0913  everything a round needs, once
+        cls, town: Town, post: Post, claim: Claim, number: int, look: Look, mail: Mailroom, log: logs.AgentLog
+    ) -> Round:
+        """Journal the claim, start the model, journal its process. Raises nothing for a CLI that cannot run."""
+        run = f"{post.agent_id}:{post.epoch}:{number}"
+        task_id = next(iter(claim.tasks), None)
+        entry = RoundEntry(post.agent_id, post.epoch, number, run, tuple(m.raw for m in claim.messages), task_id)
+        journal = town.journal(post.name)
+        journal.write_round(entry, sync=False)  # against our own death; the fsync follows the model's start
+        log.write(f"📍 Round {number} ({look.rounds + 1}/{look.wish.rounds}): {_summary(claim)}")
+        try:
+            cli = catalog.lookup(claim.agent.cli, town.config)
+        except TinytownError as error:
+            return cls(town, entry, journal, None, Outcome(OutcomeKind.NOT_FOUND, str(error)))
+        prompt = render(_prompt(town, post, claim, look, mail))
+        settings = town.config.agent
+        model = ModelRun(
+            cli,
+            prompt,
+            env=_environment(town, post, run, task_id),
+            cwd=town.root,
+            log=logs.round_log(town.logs_dir, post.name, number),
+            runs_dir=town.runs_dir,
+            log_bytes=settings.log_bytes,
+            round_timeout_s=_first(cli.round_timeout_s, settings.round_timeout_s),
+            silence_timeout_s=_first(cli.silence_timeout_s, settings.silence_timeout_s),
+            final_grace_s=settings.final_grace_s,
+            on_line=lambda line: log.write(f"   {line}"),
+            tee=post.tee,
+        )
+        leader = model.start()
+        if leader is not None:
+            entry = entry.ran(leader)
+            journal.write_round(entry, sync=True)
+        return cls(town, entry, journal, model)
+
+    @property
+    def fds(self) -> list[int]:
+        """What the actor selects on: the model's output and its end."""
+        if self.model is None:
+            return []
+        return [fd for fd in (self.model.output_fd, self.model.pidfd) if fd >= 0]
+
+    @property
+    def is_over(self) -> bool:
+        """The model's leader has ended (or never began)."""
+        return self.model is None or self.model.is_over
+
+    def on_ready(self, fd: int) -> list[int]:
+        """Read what is readable; returns the descriptors that need no more watching."""
+        if self.model is None:
+            return [fd]
+        if fd == self.model.pidfd:
+            self.model.on_exit()
+            return [fd, self.model.output_fd] if self.model.is_over else []
+        self.model.on_output()
+        return []
+
+    def on_timer(self, now: float) -> None:
+        """Time limits."""
+        if self.model is not None:
+            self.model.on_timer(now)
+
+    def next_due(self) -> float | None:
+        """The next moment `on_timer` has something to do (monotonic)."""
+        return None if self.model is None else self.model.next_due()
+
+    def end(self, kind: OutcomeKind, detail: str) -> None:
+        """End the model; the outcome is `kind`."""
+        if self.model is not None:
+            self.model.end(kind, detail)
+
+    def kill(self) -> None:
+        """End the model at once, without an outcome (somebody else holds the agent, or we fail)."""
+        if self.model is not None:
+            self.model.end(OutcomeKind.STOPPED, "abandoned", at_once=True)
+            self.model.finish()
+
+    def check_task(self) -> None:
+        """End the run when its task was ended by anybody but this run."""
+        if self.entry.task_id is None:
+            return
+        found = self.town.store.tasks.get(self.entry.task_id)
+        if found is not None and found[1].state.is_terminal and found[1].ended_by != self.entry.run:
+            self.end(OutcomeKind.STOPPED, f"the task was {found[1].state} from outside")
+
+    def outcome(self) -> Outcome:
+        """How it ended; in the journal, durably, before anybody acts on it."""
+        if self.entry.outcome is None:
+            ended = self.failed if self.model is None else self.model.finish()
+            assert ended is not None
+            self.entry = self.entry.ended(ended)
+            self.journal.write_round(self.entry, sync=True)
+        assert self.entry.outcome is not None
+        return self.entry.outcome
+
+    def reassert(self, claimed: list[str]) -> None:
+        """After an outage: what this round holds and Redis lost (a moment of it) is claimed again."""
+        missing = [text for text in self.entry.messages if text not in claimed]
+        if missing:
+            backlog.reclaim_lost(self.town, self.entry.agent_id, self.entry.epoch, missing)
+
+
+def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) -> Prompt:
+    agent = claim.agent
+    mates = [(m.nickname or m.name, m.role_id, m.state.label) for m in mail.mates()]
+    fitting: list[Task] = backlog.for_role(town, agent.role_id, 8) if agent.role_id else []
+    return Prompt(
+        town=town.name,
+        agent_name=post.name,
+        agent_id=post.agent_id,
+        role=agent.role_id,
+        round_number=look.rounds + 1,
+        max_rounds=look.wish.rounds,
+        team=mates,
+        items=[m for m in claim.messages if m.is_actionable],
+        tasks=claim.tasks,
+        informational=[m for m in claim.messages if m.sort == "information"],
+        confirmations=[m for m in claim.messages if m.sort == "confirmation"],
+        backlog=fitting,
+        attempts=claim.attempts,
+        complete_on=town.config.agent.complete_on,
+    )
+
+
+def _environment(town: Town, post: Post, run: str, task_id: str | None) -> dict[str, str]:
+    own = str(Path(sys.executable).parent)
+    if not (Path(own) / "tt").exists():
+        found = shutil.which("tt")
+        own = str(Path(found).parent) if found else own
+    return {
+        "TINYTOWN_TOWN": str(town.root),
+        "TINYTOWN_AGENT_ID": post.agent_id,
+        "TINYTOWN_AGENT_NAME": post.name,
+        "TINYTOWN_TASK_ID": task_id or "",
+        RUN_VARIABLE: run,
+        "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def _summary(claim: Claim) -> str:
+    lead = next((m for m in claim.messages if m.is_actionable), claim.messages[0])
+    task = claim.tasks.get(lead.task_id or "")
+    text = (task.description if task else lead.text).splitlines() or [""]
+    more = f" (+{len(claim.messages) - 1} more)" if len(claim.messages) > 1 else ""
+    return f"{text[0][:100]}{more}"
+
+
+def _first(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,62 @@
+"""The command line. This file knows every command's name and one-line help, and loads none of them.
+
+`tt --help` costs no more than click and this table; a command pays for its own module only.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tinytown.cli.base import Entry, LazyGroup, run
+
+TABLE: dict[str, Entry] = {
+    "init": Entry("towns", "init", "Make a town here: settings, folders, Redis.", "Town"),
+    "start": Entry("towns", "start", "Start Redis and keep a connection open until Ctrl-C.", "Town"),
+    "stop": Entry("towns", "stop", "Ask all agents to stop; --all also ends supervisor and Redis.", "Town"),
+    "status": Entry("status", "status", "Show the town: Redis, supervisor, agents, mail, tasks.", "Town"),
+    "supervise": Entry("supervision", "supervise", "Run the supervisor, which keeps the agents alive.", "Town"),
+    "spawn": Entry("agents", "spawn", "Create an agent and start it.", "Agents"),
+    "restart": Entry("agents", "restart", "Start an agent that has ended again, with fresh rounds.", "Agents"),
+    "kill": Entry("agents", "kill", "Stop an agent after its round, or at once.", "Agents"),
+    "wait": Entry("agents", "wait", "Wait until an agent has ended.", "Agents"),
+    "list": Entry("agents", "list_agents", "List the agents and their states.", "Agents"),
+    "logs": Entry("logs", "logs", "Show what an agent did, or what a round printed.", "Agents"),
+    "assign": Entry("tasks", "assign", "Give an agent a task.", "Work"),
+    "task": Entry("tasks", "task", "Complete, show, list, fail, cancel or retry tasks.", "Work"),
+    "backlog": Entry("backlog", "backlog", "Work that waits for an agent.", "Work"),
+    "send": Entry("messages", "send", "Send an agent a message.", "Work"),
+    "inbox": Entry("messages", "inbox", "Show pending messages and dead letters.", "Work"),
+    "completion": Entry("completion", "completion", "Print the completion script of a shell.", "More"),
+}
+
+
+def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's signature
+    if wanted and not ctx.resilient_parsing:
+        from tinytown import __version__  # noqa: PLC0415  one command in a thousand
+
+        click.echo(f"tt {__version__}")
+        ctx.exit()
+
+
+def root() -> LazyGroup:
+    """The `tt` command."""
+    return LazyGroup(
+        TABLE,
+        name="tt",
+        help="Tinytown: several AI coding CLIs on one project, supervised and fed with work.",
+        params=[
+            click.Option(
+                ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                help="Show the version and leave.",
+            )
+        ],
+        invoke_without_command=True,
+        examples="tt init\ntt spawn backend\ntt assign backend 'Build the login API'\ntt status",
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(root(), sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""The two small files of an actor: who it is, and the round it is in.
+
+They are what makes a death harmless: `actor.json` proves which process held the agent, `round.json` says what
+it had claimed, which model ran, and how that ended. Both live in `.tt/agents/<name>/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tinytown.domain.outcome import Outcome
+from tinytown.domain.record import dump
+from tinytown.files import read_json, write_atomic
+from tinytown.processes import Identity
+
+STARTS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ActorEntry:
+    """Who held the agent last. `starts` are wall times in seconds of the recent spawns."""
+
+    process: Identity
+    agent_id: str
+    epoch: int
+    starts: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEntry:
+    """One round: `messages` are the claimed texts, `run` the value of TINYTOWN_RUN of its processes."""
+
+    agent_id: str
+    epoch: int
+    number: int
+    run: str
+    messages: tuple[str, ...]
+    task_id: str | None = None
+    model: Identity | None = None
+    outcome: Outcome | None = None
+
+    def ran(self, model: Identity) -> RoundEntry:
+        """With the model that runs."""
+        return replace(self, model=model)
+
+    def ended(self, outcome: Outcome) -> RoundEntry:
+        """With how it ended."""
+        return replace(self, outcome=outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The files of one agent."""
+
+    folder: Path
+    _actor: Path = field(init=False)
+    _round: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_actor", self.folder / "actor.json")
+        object.__setattr__(self, "_round", self.folder / "round.json")
+
+    def actor(self) -> ActorEntry | None:
+        """Who held the agent last; None when nobody did or the file cannot be read."""
+        raw = read_json(self._actor)
+        process = Identity.from_dict(raw)
+        if raw is None or process is None:
+            return None
+        try:
+            starts = tuple(float(s) for s in raw.get("starts", ()))
+            return ActorEntry(process, str(raw["agent_id"]), int(raw["epoch"]), starts)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def write_actor(self, entry: ActorEntry) -> None:
+        """Take the agent, durably. Raises OSError."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self._actor, dump(
+            entry.process.to_dict()
+            | {"agent_id": entry.agent_id, "epoch": entry.epoch, "starts": list(entry.starts[-STARTS_KEPT:])}
+        ))  # fmt: skip
+
+    def round(self) -> RoundEntry | None:
+        """The round in progress; None when there is none."""
+        raw = read_json(self._round)
+        if raw is None:
+            return None
+        try:
+            outcome = raw.get("outcome")
+            return RoundEntry(
+                agent_id=str(raw["agent_id"]),
+                epoch=int(raw["epoch"]),
+                number=int(raw["number"]),
+                run=str(raw["run"]),
+                messages=tuple(str(m) for m in raw["messages"]),
+                task_id=raw.get("task_id"),
+                model=Identity.from_dict(raw.get("model")),
+                outcome=Outcome.from_dict(outcome) if outcome else None,
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def write_round(self, entry: RoundEntry, *, sync: bool) -> None:
+        """Replace the round's entry; with `sync` it survives a power loss. Raises OSError."""
+        write_atomic(self._round, dump({
+            "agent_id": entry.agent_id,
+            "epoch": entry.epoch,
+            "number": entry.number,
+            "run": entry.run,
+            "messages": list(entry.messages),
+            "task_id": entry.task_id,
+            "model": entry.model.to_dict() if entry.model else None,
+            "outcome": entry.outcome.to_dict() if entry.outcome else None,
+        }), sync=sync)  # fmt: skip
+
+    def clear_round(self) -> None:
+        """The round is settled."""
+        with contextlib.suppress(FileNotFoundError):
+            self._round.unlink()
+

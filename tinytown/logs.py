@@ -1,0 +1,54 @@
+"""An agent's own log: one line per thing that happened, one file per agent, bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from tinytown import clock
+
+KEPT_BYTES = 5_000_000
+_ROUND = "_round_"
+
+
+class AgentLog:
+    """`logs/<name>.log`, appended; a full one becomes `<name>.log.1`. A full disk never stops an agent."""
+
+    def __init__(self, folder: Path, name: str, tee: int | None = None) -> None:
+        self._path = folder / f"{name}.log"
+        self._tee = tee
+        self._size = self._path.stat().st_size if self._path.exists() else 0
+
+    def write(self, line: str) -> None:
+        """Append one line with the time of day."""
+        data = f"{clock.now():%H:%M:%S} {line}\n".encode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            if self._size > KEPT_BYTES:
+                self._path.rename(f"{self._path}.1")
+                self._size = 0
+            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                self._size += os.write(fd, data)
+            finally:
+                os.close(fd)
+        if self._tee is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._tee, data)
+
+
+def round_log(folder: Path, name: str, number: int) -> Path:
+    """Where round `number` of this agent streams its output."""
+    return folder / f"{name}{_ROUND}{number}.log"
+
+
+def round_numbers(folder: Path, name: str) -> list[int]:
+    """The rounds of this agent that have a log, ascending."""
+    found = []
+    prefix = name + _ROUND
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            number = entry[len(prefix) : -len(".log")]
+            if entry.startswith(prefix) and entry.endswith(".log") and number.isdigit():
+                found.append(int(number))
+    return sorted(found)

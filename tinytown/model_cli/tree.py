@@ -1,0 +1,51 @@
+"""A run's whole process tree: its leader, its session and group, their descendants, and whoever carries its mark."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+
+from tinytown import clock, processes
+from tinytown.processes import Identity
+
+
+def members(leader: Identity, mark: str | None) -> list[Identity]:
+    """Those that live now."""
+    found = {process.pid: process for process in processes.kin(leader)}
+    for process in processes.marked(mark) if mark else []:
+        found.setdefault(process.pid, process)
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+def end(leader: Identity, mark: str | None, patience_s: float) -> bool:
+    """KILL them all and wait until they are gone; looks again for those born meanwhile. False when time ran out."""
+    deadline = clock.monotonic() + patience_s
+    while left := members(leader, mark):
+        processes.kill_all(left)
+        _wait_gone(left, deadline)
+        if clock.monotonic() >= deadline:
+            return not members(leader, mark)
+    return True
+
+
+def reap_orphans() -> None:
+    """Take the ends of adopted grandchildren (this process may be their subreaper), and of any other child."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _wait_gone(processes_left: list[Identity], deadline: float) -> None:
+    fds = [fd for fd in map(processes.open_pidfd, processes_left) if fd is not None]
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    waiting = len(fds)
+    while waiting and (rest := deadline - clock.monotonic()) > 0:
+        for fd, _event in poll.poll(rest * 1000):
+            poll.unregister(fd)
+            waiting -= 1
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,261 @@
+"""Agents: find, spawn, restart, kill, stop, list, wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinytown import clock, ids
+from tinytown.domain.agent import Agent, Wish
+from tinytown.domain.event import Event
+from tinytown.domain.states import AgentState, TaskState
+from tinytown.errors import AgentNotFound, Conflict, Invalid, TimedOut
+from tinytown.model_cli import catalog
+from tinytown.processes import is_alive
+from tinytown.services import supervision
+from tinytown.store.agents import AgentRow, save_agent, save_wish
+from tinytown.store.tasks import read_task
+from tinytown.store.transaction import Transaction
+from tinytown.town import Town, change
+
+DEFAULT_ROUNDS = 10
+UP_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequest:
+    """What `tt spawn` was asked for."""
+
+    name: str
+    cli: str | None = None
+    rounds: int = DEFAULT_ROUNDS
+    foreground: bool = False
+    role: str | None = None
+    nickname: str | None = None
+    parent: str | None = None
+
+
+def resolve(town: Town, reference: str) -> AgentRow:
+    """The agent of this name, nickname, id or id prefix.
+
+    Raises AgentNotFound, or Conflict when several match. The reserved mailbox is not an agent.
+    """
+    agent_id = town.store.call(lambda r: r.hget(town.store.keys.agents, reference))
+    if agent_id and (row := town.store.agents.row(agent_id)):
+        return row
+    rows = town.store.agents.all()
+    wanted = reference.strip().lower()
+    named = [r for r in rows if wanted in {r.agent.name.lower(), (r.agent.nickname or "").lower()}]
+    if len(named) > 1:
+        raise Conflict(f"Agent reference '{reference}' is ambiguous: {', '.join(r.agent.name for r in named)}")
+    if named:
+        return named[0]
+    found = ids.match_prefix(reference, (r.agent.id for r in rows), "Agent")
+    for row in rows:
+        if row.agent.id == found:
+            return row
+    raise AgentNotFound(reference)
+
+
+def mailbox_of(town: Town, reference: str) -> tuple[str, str]:
+    """Id and name of whoever takes mail under this reference, the conductor's mailbox included."""
+    if reference.strip().lower() in ids.RESERVED_NAMES or reference == ids.SUPERVISOR_ID:
+        return ids.SUPERVISOR_ID, "conductor"
+    agent = resolve(town, reference).agent
+    return agent.id, agent.name
+
+
+def spawn(town: Town, request: SpawnRequest) -> Agent:
+    """Register an agent and wish it to run; the supervisor (started if there is none) forks it.
+
+    Returns when its actor has the lease (for `foreground`: at once, the caller runs it). Raises Invalid,
+    NotFound (CLI, parent), Conflict (an agent of that name is alive, too many agents), TimedOut.
+    """
+    name = ids.check_name(request.name)
+    if name.lower() in ids.RESERVED_NAMES:
+        raise Conflict(f"'{name}' is reserved for the conductor's mailbox.", "Choose another name.")
+    for what, value in (("Role", request.role), ("Nickname", request.nickname)):
+        if value is not None:
+            ids.check_name(value, what)
+    if request.rounds < 1:
+        raise Invalid("--max-rounds must be 1 or more.")
+    cli = catalog.lookup(request.cli or town.config.default_cli, town.config)
+    catalog.check_exists(cli)
+    town.ensure_redis()
+    parent = resolve(town, request.parent).agent.id if request.parent else None
+    agent = Agent(
+        id=ids.new_id(),
+        name=name,
+        cli=request.cli or town.config.default_cli,
+        created_at=clock.stamp(),
+        role_id=request.role,
+        nickname=request.nickname,
+        parent_agent_id=parent,
+        host=town.host,
+        reason=None,
+    )
+    change(town.store, lambda tx: _register(town, tx, agent, request))
+    if not request.foreground:
+        _start(town, agent.id, agent.name)
+    return agent
+
+
+def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foreground: bool = False) -> Agent:
+    """Wish an agent that has ended to run again, with its id, mail and fresh rounds.
+
+    Raises AgentNotFound, Conflict when it is still active, TimedOut.
+    """
+    if rounds < 1:
+        raise Invalid("--rounds must be 1 or more.")
+    town.ensure_redis()
+    row = resolve(town, reference)
+    catalog.check_exists(catalog.lookup(row.agent.cli, town.config))
+
+    def build(tx: Transaction) -> Agent:
+        now = resolve(town, row.agent.id)
+        if now.wish is not None:
+            raise Conflict(
+                f"Agent '{now.agent.name}' is still active ({now.agent.state.label})",
+                f"Use 'tt kill {now.agent.name}' to stop it first",
+            )
+        _wish(town, tx, now.agent, now.stats, rounds, foreground=foreground)
+        fresh = now.agent.having(state=AgentState.STARTING, reason=None, host=town.host)
+        save_agent(tx, now.raw, fresh)
+        tx.activity(fresh.id, f"🔄 Restarted with {rounds} rounds")
+        tx.event(_event("agent_restart_wished", f"Restart of '{fresh.name}' wished", fresh))
+        return fresh
+
+    agent = change(town.store, build)
+    if not foreground:
+        _start(town, agent.id, agent.name)
+    return agent
+
+
+def kill(town: Town, reference: str, *, now: bool = False) -> Agent:
+    """Wish an agent to stop: after its round, or (`now`) by ending the model, uncharged.
+
+    An agent that has ended already is left as it is. Returns the agent as it was.
+    """
+    row = resolve(town, reference)
+
+    def build(tx: Transaction) -> Agent:
+        seen = resolve(town, row.agent.id)
+        if seen.wish is not None:
+            how = "now" if now or seen.wish.stop == "now" else "graceful"
+            save_wish(tx, seen.agent.id, seen.wish_raw, seen.wish.having(stop=how))
+            tx.ring(seen.agent.id)
+            tx.activity(seen.agent.id, "🛑 Stop requested")
+            tx.event(_event("agent_stop_requested", f"Stop of '{seen.agent.name}' requested ({how})", seen.agent))
+        return seen.agent
+
+    agent = change(town.store, build)
+    supervision.finish_dead(town)
+    return agent
+
+
+def stop_all(town: Town, *, now: bool = False) -> list[Agent]:
+    """Wish every wanted agent to stop; returns those that were asked."""
+    wanted = [row for row in town.store.agents.all() if row.wish is not None]
+    return [kill(town, row.agent.id, now=now) for row in wanted]
+
+
+def wait(town: Town, reference: str, timeout_s: float | None) -> AgentState:
+    """Wait until the agent has ended; returns its last state. Raises TimedOut."""
+    row = resolve(town, reference)
+    deadline = None if timeout_s is None else clock.monotonic() + timeout_s
+    while True:
+        seen_until = town.store.events.last_id()
+        seen = town.store.agents.row(row.agent.id)
+        if seen is None or seen.wish is None:
+            return seen.agent.state if seen else AgentState.STOPPED
+        left = 1.0 if deadline is None else deadline - clock.monotonic()
+        if left <= 0:
+            raise TimedOut(f"Agent '{seen.agent.name}' did not finish within {timeout_s:g} s ({seen.agent.state}).")
+        town.store.events.after(seen_until, left)
+
+
+def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) -> None:
+    keys = town.store.keys
+    old_id = town.store.call(lambda r: r.hget(keys.agents, agent.name))
+    old = town.store.agents.row(old_id) if old_id else None
+    if old is not None and old.wish is not None:
+        if not _is_orphaned_foreground(town, old):
+            raise Conflict(
+                f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
+                f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
+            )
+        supervision.finish_dead(town)
+        raise Conflict(f"Agent '{agent.name}' has just died in its terminal.", "Try again in a moment.")
+    limit = town.config.max_agents
+    if len(town.store.agents.wishes()) >= limit:
+        raise Conflict(
+            f"There are {limit} agents already (max_agents).", "Stop one with 'tt kill', or raise max_agents."
+        )
+    tx.expect_fewer_fields(keys.wanted, limit, "max_agents")
+    tx.expect_field(keys.agents, agent.name, old_id, "name")
+    tx.do("HSET", keys.agents, agent.name, agent.id)
+    save_agent(tx, None, agent)
+    _wish(town, tx, agent, {}, request.rounds, foreground=request.foreground)
+    if old is not None:
+        _take_over(town, tx, old, agent)
+    tx.event(_event("agent_spawned", f"Agent '{agent.name}' spawned on {agent.cli}", agent))
+
+
+def _is_orphaned_foreground(town: Town, row: AgentRow) -> bool:
+    entry = town.journal(row.agent.name).actor()
+    return bool(row.wish and row.wish.foreground and entry and not is_alive(entry.process))
+
+
+def _wish(town: Town, tx: Transaction, agent: Agent, stats: dict[str, int], rounds: int, *, foreground: bool) -> None:
+    wish = Wish(
+        name=agent.name,
+        epoch=agent.epoch + 1,
+        rounds=rounds,
+        rounds_from=stats.get("rounds", 0),
+        host=town.host,
+        foreground=foreground,
+        since=clock.wall(),
+    )
+    save_wish(tx, agent.id, None, wish)
+
+
+def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
+    """Everything that waits for the ended agent of this name waits for the new one, in the same step."""
+    keys, store = town.store.keys, town.store
+    tx.expect(keys.agent(old.agent.id), old.raw)
+    tx.expect_field(keys.wanted, old.agent.id, None)
+    for kind in (keys.urgent, keys.inbox, keys.dead):
+        texts = store.call(lambda r, key=kind(old.agent.id): r.lrange(key, 0, -1))
+        tx.expect_length(kind(old.agent.id), len(texts))
+        if texts:
+            tx.do("RENAME", kind(old.agent.id), kind(new.id))
+    tx.expect_length(keys.claimed(old.agent.id), 0)
+    if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):
+        tx.do("RENAME", keys.attempts(old.agent.id), keys.attempts(new.id))
+    open_states = (TaskState.ASSIGNED, TaskState.RUNNING)
+    raws = store.tasks.raws(store.tasks.ids(open_states))
+    for raw in raws:
+        task = read_task(raw)
+        if task is not None and task.assigned_to == old.agent.id:
+            tx.save_task(raw, task.assigned(new.id, task.assigned_by or ids.SUPERVISOR_ID, clock.stamp()), task)
+    for key in (keys.agent, keys.stats, keys.activity, keys.wake, keys.lease):
+        tx.do("DEL", key(old.agent.id))
+    tx.event(_event("agent_replaced", f"Agent '{new.name}' takes over the mail of {ids.short(old.agent.id)}", new))
+
+
+def _start(town: Town, agent_id: str, name: str) -> None:
+    supervision.ensure_running(town)
+    deadline = clock.monotonic() + UP_WITHIN_S
+    rung = False
+    while clock.monotonic() < deadline:
+        rung = rung or town.ring_supervisor()
+        if town.store.agents.lease(agent_id) is not None:
+            return
+        clock.sleep(0.005)
+    raise TimedOut(
+        f"Agent '{name}' is registered but did not come up within {UP_WITHIN_S:g} s.",
+        f"See {town.state_dir / 'supervisor.log'} or run: tt supervise --status",
+    )
+
+
+def _event(kind: str, message: str, agent: Agent) -> Event:
+    return Event(kind, message, clock.stamp(), agent_id=agent.id)

@@ -1,0 +1,176 @@
+"""Messages: send, look into mailboxes, dead letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinytown import clock, ids
+from tinytown.domain.message import Message, Priority, Sort, Unreadable, confirmation_of, parse
+from tinytown.domain.states import AgentState
+from tinytown.errors import Conflict, NotFound
+from tinytown.services import agents, mail, tasks
+from tinytown.services.caller import Caller
+from tinytown.store.inboxes import DeadLetter
+from tinytown.store.transaction import Transaction
+from tinytown.town import Town, change
+
+KINDS = ("task", "query", "info", "ack")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One mailbox: urgent mail first, then the inbox. `state` is None for the conductor's."""
+
+    id: str
+    name: str
+    state: AgentState | None
+    messages: list[Message]
+    unreadable: int
+    claimed: int
+    dead: int
+
+    def count(self, *sorts: Sort) -> int:
+        """How many messages are of these sorts."""
+        return sum(message.sort in sorts for message in self.messages)
+
+    @property
+    def actionable(self) -> int:
+        """How many start a run."""
+        return sum(message.is_actionable for message in self.messages)
+
+
+def send(  # noqa: PLR0913  one verb with its options
+    town: Town, to: str, text: str, caller: Caller, *, kind: str = "task", urgent: bool = False, sender: str | None = None
+) -> Message:
+    """Put a message into a mailbox. Raises AgentNotFound for the recipient or the sender, Invalid."""
+    clean = tasks.check_description(text)
+    town.ensure_redis()
+    from_id = agents.mailbox_of(town, sender)[0] if sender else caller.id
+    to_id, _name = agents.mailbox_of(town, to)
+    body = {
+        "task": ("task", {"description": clean}),
+        "query": ("query", {"question": clean}),
+        "info": ("informational", {"summary": clean}),
+        "ack": ("confirmation", {"ack_type": confirmation_of(clean)}),
+    }[kind]
+    priority = Priority.URGENT if urgent else Priority.NORMAL
+    message = mail.compose(from_id, to_id, body[0], body[1], priority=priority)
+
+    def build(tx: Transaction) -> Message:
+        agents.mailbox_of(town, to_id)
+        tx.once(message.id)
+        mail.deliver(town, tx, message)
+        return message
+
+    return change(town.store, build)
+
+
+def mailbox(town: Town, reference: str) -> Mailbox:
+    """One mailbox, whole. Raises AgentNotFound."""
+    box_id, name = agents.mailbox_of(town, reference)
+    state = None if box_id == ids.SUPERVISOR_ID else agents.resolve(town, box_id).agent.state
+    return _mailboxes(town, [(box_id, name, state)])[0]
+
+
+def all_mailboxes(town: Town) -> list[Mailbox]:
+    """Every agent's mailbox in the order of names, the conductor's last."""
+    boxes: list[tuple[str, str, AgentState | None]] = [
+        (row.agent.id, row.agent.name, row.agent.state) for row in town.store.agents.all()
+    ]
+    return _mailboxes(town, [*boxes, (ids.SUPERVISOR_ID, "conductor", None)])
+
+
+def dead_letters(town: Town, reference: str | None = None) -> list[tuple[str, DeadLetter]]:
+    """(agent name, letter) of one agent or of all, oldest first per agent."""
+    rows = [agents.resolve(town, reference)] if reference else town.store.agents.all()
+    return [(row.agent.name, letter) for row in rows for letter in town.store.inboxes.dead(row.agent.id)]
+
+
+def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
+    """Put a dead letter back into the inbox with fresh attempts; its failed task is assigned again.
+
+    `letter_id` is a prefix of the message's or its task's id. Raises NotFound, Conflict.
+    """
+    town.ensure_redis()
+
+    def build(tx: Transaction) -> Message:
+        agent_id, letter, message = _find_dead(town, letter_id, agent)
+        if message is None:
+            raise Conflict("That dead letter is no readable message.", f"Drop it with: tt inbox --dead --drop {letter_id}")
+        if message.task_id:
+            raw, task = tasks.find(town, message.task_id)
+            again = task.retried(agent_id, clock.stamp())
+            tx.save_task(raw, again, task)
+        tx.expect_member(tx.keys.dead(agent_id), letter.raw)
+        tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
+        tx.do("HDEL", tx.keys.attempts(agent_id), message.id)
+        tx.put(agent_id, message)
+        tx.event(mail.message_event("message_retried", "out of the dead letters", message, agent_id))
+        return message
+
+    return change(town.store, build)
+
+
+def drop_dead(town: Town, letter_id: str, agent: str | None = None) -> DeadLetter:
+    """Delete a dead letter for good, with an event. Raises NotFound, Conflict (ambiguous)."""
+    town.ensure_redis()
+
+    def build(tx: Transaction) -> DeadLetter:
+        agent_id, letter, message = _find_dead(town, letter_id, agent)
+        tx.expect_member(tx.keys.dead(agent_id), letter.raw)
+        tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
+        if message is not None:
+            tx.event(mail.message_event("message_dropped", "dropped from the dead letters", message, agent_id))
+        return letter
+
+    return change(town.store, build)
+
+
+def letter_id(letter: DeadLetter) -> str:
+    """What `--retry` and `--drop` take for this letter."""
+    message = letter.message
+    if message is not None:
+        return message.id
+    import hashlib  # noqa: PLC0415  rare
+
+    return hashlib.sha256(letter.raw.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _find_dead(town: Town, reference: str, agent: str | None) -> tuple[str, DeadLetter, Message | None]:
+    rows = [agents.resolve(town, agent)] if agent else town.store.agents.all()
+    text = reference.strip().lower()
+    found = []
+    for row in rows:
+        for letter in town.store.inboxes.dead(row.agent.id):
+            message = letter.message
+            candidates = [letter_id(letter)] + ([message.task_id] if message and message.task_id else [])
+            if len(text) >= ids.PREFIX_MIN and any(c.startswith(text) for c in candidates):
+                found.append((row.agent.id, letter, message))
+    if not found:
+        raise NotFound(f"No dead letter {reference}.", "See them with: tt inbox --all --dead")
+    if len(found) > 1:
+        raise Conflict(f"Dead letter reference '{reference}' is ambiguous ({len(found)} match).", "Give more of the id.")
+    return found[0]
+
+
+def _mailboxes(town: Town, boxes: list[tuple[str, str, AgentState | None]]) -> list[Mailbox]:
+    keys = town.store.keys
+    lengths = town.store.inboxes.lengths([box_id for box_id, _name, _state in boxes])
+    lists = town.store.read(
+        *(("LRANGE", kind(box_id), 0, -1) for box_id, _name, _state in boxes for kind in (keys.urgent, keys.inbox))
+    )
+    found = []
+    for n, (box_id, name, state) in enumerate(boxes):
+        messages, unreadable = _readable(lists[2 * n] + lists[2 * n + 1])
+        found.append(Mailbox(box_id, name, state, messages, unreadable, lengths[n].claimed, lengths[n].dead))
+    return found
+
+
+def _readable(texts: list[str]) -> tuple[list[Message], int]:
+    messages = []
+    for text in texts:
+        try:
+            messages.append(parse(text))
+        except Unreadable:
+            continue
+    return messages, len(texts) - len(messages)

@@ -1,0 +1,159 @@
+"""Take back what a dead actor held, and write the last record of agents that will not come back."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tinytown import clock, processes
+from tinytown.domain.agent import Agent
+from tinytown.domain.event import Event
+from tinytown.domain.message import Unreadable, parse
+from tinytown.domain.outcome import Outcome, OutcomeKind
+from tinytown.domain.states import AgentState, TaskState
+from tinytown.domain.task import Task
+from tinytown.errors import EpochLost
+from tinytown.journal import Journal
+from tinytown.services.settlement import Round, guard, settle
+from tinytown.store.agents import AgentRow, save_agent, save_wish
+from tinytown.store.transaction import Stale, Transaction
+from tinytown.town import Town, change
+
+END_WITHIN_S = 1.0
+DIED = Outcome(OutcomeKind.CRASHED, "the agent's process died during the round")
+
+
+def leftovers(journal: Journal, agent_id: str, epoch: int | None = None) -> list[processes.Identity]:
+    """What still lives of the models of this agent's (dead) actors; none when no round was in progress."""
+    entry = journal.round()
+    if entry is None or entry.agent_id != agent_id:
+        return []
+    found = {p.pid: p for p in processes.marked(f"{agent_id}:")}
+    if entry.model is not None:
+        found |= {p.pid: p for p in processes.kin(entry.model)}
+    return list(found.values())
+
+
+def end_leftovers(journal: Journal, agent_id: str) -> bool:
+    """Kill what `leftovers` finds, until nothing is left; False when something lives after a second."""
+    deadline = clock.monotonic() + END_WITHIN_S
+    while left := leftovers(journal, agent_id):
+        processes.kill_all(left)
+        if clock.monotonic() > deadline:
+            return False
+        clock.sleep(0.002)
+    return True
+
+
+def take_back(town: Town, agent: Agent, epoch: int, state: AgentState) -> int:
+    """Settle what the last spawn left: a recorded outcome counts and nothing runs, else the messages go back.
+
+    The caller holds `epoch`. Returns how many messages went back or were acked. Raises EpochLost, RedisAway.
+    """
+    journal = town.journal(agent.name)
+    entry = journal.round()
+    count = 0
+    if entry is not None and entry.agent_id == agent.id and entry.outcome is not None:
+        ended = Round(entry.outcome, entry.messages, entry.run, entry.number)
+        done = settle(town, agent.id, epoch, ended, state)
+        count += done.acked + done.buried + len(done.attempts)
+    run = entry.run if entry is not None else ""
+    if town.store.call(lambda r: r.llen(town.store.keys.claimed(agent.id))):
+        number = entry.number if entry is not None and entry.outcome is None else 0
+        done = settle(town, agent.id, epoch, Round(DIED, None, run, number, charges_round=False), state)
+        count += done.acked + done.buried + len(done.attempts)
+    journal.clear_round()
+    return count
+
+
+def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
+    """An agent's last record: its wish goes in the same step. Its process must be dead, the caller the supervisor."""
+    assert row.wish is not None
+    epoch = row.wish.epoch
+    end_leftovers(town.journal(row.agent.name), row.agent.id)
+    take_back(town, row.agent, epoch, row.agent.state)
+
+    def build(tx: Transaction) -> None:
+        seen = town.store.agents.row(row.agent.id)
+        if seen is None:
+            return
+        guard(row.agent.id, epoch, seen.wish_raw)
+        last_record(tx, seen, state, reason)
+
+    try:
+        change(town.store, build)
+    except EpochLost:
+        return  # somebody wished it anew meanwhile
+
+
+def last_record(tx: Transaction, row: AgentRow, state: AgentState, reason: str) -> None:
+    """Record, wish, flags and lease of an agent that ends now."""
+    agent = row.agent.having(
+        state=state, reason=reason, current_task=None, last_active_at=clock.stamp(),
+        epoch=row.wish.epoch if row.wish else row.agent.epoch,
+    )  # fmt: skip
+    save_agent(tx, row.raw, agent)
+    save_wish(tx, agent.id, row.wish_raw, None)
+    tx.do("DEL", tx.keys.lease(agent.id))
+    tx.do("DEL", tx.keys.wake(agent.id))
+    kind = "agent_stopped" if state is AgentState.STOPPED else "agent_gave_up"
+    tx.event(
+        Event(
+            kind, f"Agent '{agent.name}': {reason}", clock.stamp(), agent_id=agent.id,
+            old_state=row.agent.state.value, new_state=state.value,
+        )
+    )  # fmt: skip
+
+
+def finish_stopped(town: Town, agent_ids: list[str] | None = None) -> list[str]:
+    """End every agent of this host (of `agent_ids`) that is wished to stop, or ran in a terminal, and has no
+    living process.
+
+    For whoever holds the supervisor's lock. Returns their names.
+    """
+    agents = town.store.agents
+    names = []
+    for row in agents.all() if agent_ids is None else agents.rows(agent_ids):
+        wish = row.wish
+        if wish is None or wish.host not in (None, town.host):
+            continue
+        entry = town.journal(row.agent.name).actor()
+        mine = entry is not None and entry.agent_id == row.agent.id
+        alive = mine and entry is not None and processes.is_alive(entry.process)
+        left_terminal = wish.foreground and mine and entry is not None and entry.epoch == wish.epoch
+        if not alive and (wish.stop or left_terminal):
+            finish(town, row, AgentState.STOPPED, "stopped on request" if wish.stop else "its terminal went away")
+            names.append(row.agent.name)
+    return names
+
+
+def tasks_to_backlog(town: Town, agent_id: str) -> list[Task]:
+    """Move the tasks in the agent's mailbox to the backlog, one step each. The agent must have no actor."""
+    keys = town.store.keys
+    moved = []
+    urgent, inbox = town.store.inboxes.peek(agent_id)
+    for text, home in [(t, keys.urgent(agent_id)) for t in urgent] + [(t, keys.inbox(agent_id)) for t in inbox]:
+        try:
+            message = parse(text)
+        except Unreadable:
+            continue
+        found = town.store.tasks.get(message.task_id) if message.task_id else None
+        if found is None or found[1].state is not TaskState.ASSIGNED or found[1].assigned_to != agent_id:
+            continue
+        raw, task = found
+        parked = task.parked(clock.stamp())
+        tx = town.store.transaction()
+        tx.expect_member(home, text)
+        tx.do("LREM", home, 1, text)
+        tx.do("HDEL", keys.attempts(agent_id), message.id)
+        tx.save_task(raw, parked, task)
+        tx.do("RPUSH", keys.backlog, task.id)
+        tx.event(
+            Event(
+                "message_moved", "its task went to the backlog", clock.stamp(), agent_id=agent_id, task_id=task.id,
+                message_id=message.id, old_state=task.state.value, new_state=parked.state.value,
+            )
+        )  # fmt: skip
+        with contextlib.suppress(Stale):
+            town.store.commit(tx)
+            moved.append(parked)
+    return moved

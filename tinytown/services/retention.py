@@ -1,0 +1,83 @@
+"""`[retention]`: what has been kept long enough goes, with an event each."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tinytown import clock, logs
+from tinytown.domain.event import Event
+from tinytown.domain.states import TaskState
+from tinytown.services import mail
+from tinytown.store.tasks import read_task
+from tinytown.store.transaction import Stale
+from tinytown.town import Town
+
+_ENDED = (TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED)
+_DAY_S = 86400.0
+
+
+def apply(town: Town) -> dict[str, int]:
+    """Apply all of it once; how many of each went."""
+    gone = {"tasks": _tasks(town), "dead_letters": _dead_letters(town), "round_logs": _round_logs(town)}
+    if any(gone.values()):
+        text = ", ".join(f"{count} {what}" for what, count in gone.items() if count)
+        tx = town.store.transaction()
+        tx.event(Event("retention_applied", text, clock.stamp()))
+        town.store.commit(tx)
+    return gone
+
+
+def _tasks(town: Town) -> int:
+    days = town.config.retention.tasks_days
+    if days <= 0:
+        return 0
+    count = 0
+    ids = town.store.tasks.ids(_ENDED)
+    for task_id, raw in zip(ids, town.store.tasks.raws(ids), strict=True):
+        task = read_task(raw)
+        if task is None or clock.seconds_since(task.completed_at or task.updated_at) < days * _DAY_S:
+            continue
+        tx = town.store.transaction()
+        tx.expect(tx.keys.task(task_id), raw)
+        tx.do("DEL", tx.keys.task(task_id))
+        tx.do("ZREM", tx.keys.tasks(task.state), task_id)
+        tx.event(Event("task_expired", f"{task.state} {days:g} days ago", clock.stamp(), task_id=task_id))
+        with contextlib.suppress(Stale):
+            town.store.commit(tx)
+            count += 1
+    return count
+
+
+def _dead_letters(town: Town) -> int:
+    most = town.config.retention.dead_letters
+    if most <= 0:
+        return 0
+    count = 0
+    for agent_id in town.store.agents.names().values():
+        for letter in town.store.inboxes.dead(agent_id)[:-most]:
+            tx = town.store.transaction()
+            tx.expect_member(tx.keys.dead(agent_id), letter.raw)
+            tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
+            tx.event(
+                Event(
+                    "message_expired", "oldest dead letter", clock.stamp(), agent_id=agent_id,
+                    message_id=mail.message_id(letter.text),
+                )
+            )  # fmt: skip
+            with contextlib.suppress(Stale):
+                town.store.commit(tx)
+                count += 1
+    return count
+
+
+def _round_logs(town: Town) -> int:
+    most = town.config.retention.round_logs
+    if most <= 0:
+        return 0
+    count = 0
+    for name in town.store.agents.names():
+        for number in logs.round_numbers(town.logs_dir, name)[:-most]:
+            with contextlib.suppress(OSError):
+                logs.round_log(town.logs_dir, name, number).unlink()
+                count += 1
+    return count

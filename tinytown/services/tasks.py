@@ -1,0 +1,179 @@
+"""Tasks: assign, complete, fail, cancel, retry, show, list, current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tinytown import clock, ids
+from tinytown.domain.event import Event
+from tinytown.domain.message import Message
+from tinytown.domain.states import TaskState
+from tinytown.domain.task import Task
+from tinytown.errors import Conflict, Invalid, TaskNotFound
+from tinytown.services import agents, mail
+from tinytown.services.caller import Caller
+from tinytown.services.settlement import finish_task
+from tinytown.store.transaction import Transaction
+from tinytown.town import Town, change
+
+OPEN = (TaskState.RUNNING, TaskState.ASSIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What an agent works on now; `task` is None when there is nothing."""
+
+    agent_name: str
+    task: Task | None
+
+
+def assign(town: Town, agent: str, description: str, caller: Caller, tags: list[str] | None = None) -> Task:
+    """Create a task and give it to the agent: record, index, message and bell in one step.
+
+    Raises AgentNotFound (then nothing was created), Invalid.
+    """
+    text = check_description(description)
+    town.ensure_redis()
+    row = agents.resolve(town, agent)
+    at = clock.stamp()
+    task = Task(id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=tags or [])
+    given = task.assigned(row.agent.id, caller.id, at)
+    message = mail.compose(caller.id, row.agent.id, "task_assign", {"task_id": task.id})
+
+    def build(tx: Transaction) -> Task:
+        agents.resolve(town, row.agent.id)  # gone since: not found, nothing created
+        tx.once(task.id)
+        tx.save_task(None, given)
+        tx.event(_event("task_assigned", f"assigned to '{row.agent.name}'", given, task.state))
+        mail.deliver(town, tx, message)
+        return given
+
+    return change(town.store, build)
+
+
+def complete(town: Town, reference: str, result: str | None, caller: Caller) -> Task:
+    """End a task as done. Raises TaskNotFound, Conflict when it has ended already (with what happened first)."""
+    return _end(town, reference, TaskState.COMPLETED, result or "Completed", caller)
+
+
+def fail(town: Town, reference: str, reason: str | None, caller: Caller) -> Task:
+    """End a task as failed; a run of it ends, uncharged."""
+    return _end(town, reference, TaskState.FAILED, reason or "Failed", caller)
+
+
+def cancel(town: Town, reference: str, reason: str | None, caller: Caller) -> Task:
+    """End a task as cancelled; a run of it ends, uncharged."""
+    return _end(town, reference, TaskState.CANCELLED, reason or "Cancelled", caller)
+
+
+def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> Task:
+    """Give a failed or cancelled task another life: to `to`, else its agent, else the backlog.
+
+    Its dead letters go in the same step, so that one message leads to it. Raises TaskNotFound, Conflict.
+    """
+    town.ensure_redis()
+
+    def build(tx: Transaction) -> Task:
+        raw, task = find(town, reference)
+        agent_id = _next_owner(town, task, to)
+        try:
+            again = task.retried(agent_id, clock.stamp())
+        except Conflict as error:
+            raise Conflict(f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried.") from error
+        tx.save_task(raw, again, task)
+        if task.assigned_to:
+            _drop_dead_letters(town, tx, task.assigned_to, task.id)
+        if agent_id is None:
+            tx.do("RPUSH", tx.keys.backlog, task.id)
+        else:
+            mail.deliver(town, tx, mail.compose(caller.id, agent_id, "task_assign", {"task_id": task.id}))
+        tx.event(_event("task_retried", "to the backlog" if agent_id is None else "assigned again", again, task.state))
+        return again
+
+    return change(town.store, build)
+
+
+def find(town: Town, reference: str) -> tuple[str, Task]:
+    """The task with this id or id prefix, and its raw text. Raises TaskNotFound, Conflict (ambiguous)."""
+    text = reference.strip().lower()
+    found = town.store.tasks.get(text) if ids.is_id(text) else None
+    if found is None and not ids.is_id(text):
+        task_id = ids.match_prefix(text, town.store.tasks.ids(TaskState), "Task")
+        found = town.store.tasks.get(task_id) if task_id else None
+    if found is None:
+        raise TaskNotFound(reference)
+    return found
+
+
+def listing(town: Town, states: Iterable[TaskState] | None = None) -> list[Task]:
+    """The tasks in these states (all: None), oldest first."""
+    tasks = town.store.tasks.many(town.store.tasks.ids(list(TaskState) if states is None else states))
+    return sorted(tasks, key=lambda task: task.created_at)
+
+
+def current(town: Town, reference: str) -> Current:
+    """What the agent works on: the task of its run, else the only open one that is assigned to it."""
+    row = agents.resolve(town, reference)
+    if row.agent.current_task and (found := town.store.tasks.get(row.agent.current_task)):
+        return Current(row.agent.name, found[1])
+    mine = [t for t in listing(town, OPEN) if t.assigned_to == row.agent.id]
+    return Current(row.agent.name, mine[0] if len(mine) == 1 else None)
+
+
+def check_description(text: str) -> str:
+    """The text as it can be stored: valid Unicode, not empty. Raises Invalid."""
+    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if not clean.strip():
+        raise Invalid("The text is empty.", "Say what is to be done.")
+    return clean
+
+
+def parse_state(text: str) -> TaskState:
+    """A state by its name. Raises Invalid."""
+    try:
+        return TaskState(text.strip().lower())
+    except ValueError as error:
+        raise Invalid(f"Unknown state: {text}", f"Valid: {', '.join(TaskState)}") from error
+
+
+def _end(town: Town, reference: str, state: TaskState, result: str, caller: Caller) -> Task:
+    town.ensure_redis()
+    text = result.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    def build(tx: Transaction) -> Task:
+        raw, task = find(town, reference)
+        if task.state.is_terminal:
+            when = f" at {task.completed_at}" if task.completed_at else ""
+            raise Conflict(
+                f"Task {ids.short(task.id)} was {task.state} already{when}: {(task.result or '')[:120]}",
+                "To run it again: tt task retry " + ids.short(task.id) if state is not TaskState.COMPLETED else None,
+            )
+        return finish_task(town, tx, raw, task, state, text, caller.run)
+
+    return change(town.store, build)
+
+
+def _next_owner(town: Town, task: Task, to: str | None) -> str | None:
+    if to is not None:
+        return agents.resolve(town, to).agent.id
+    if task.assigned_to and town.store.agents.row(task.assigned_to):
+        return task.assigned_to
+    return None
+
+
+def _drop_dead_letters(town: Town, tx: Transaction, agent_id: str, task_id: str) -> None:
+    for letter in town.store.inboxes.dead(agent_id):
+        message: Message | None = letter.message
+        if message is not None and message.task_id == task_id:
+            tx.expect_member(tx.keys.dead(agent_id), letter.raw)
+            tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
+            tx.event(mail.message_event("message_dropped", "its task is retried", message, agent_id))
+
+
+def _event(kind: str, text: str, task: Task, old: TaskState) -> Event:
+    return Event(
+        kind, text, clock.stamp(), agent_id=task.assigned_to, task_id=task.id,
+        old_state=old.value, new_state=task.state.value,
+    )  # fmt: skip
+

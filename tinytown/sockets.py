@@ -1,0 +1,50 @@
+"""Unix socket addresses for paths of any length."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# sun_path holds 108 bytes with its final zero (104 on macOS); a symbolic link does not help.
+LIMIT = 107 if sys.platform == "linux" else 103
+
+
+class SocketPath:
+    """A socket's path, and the address that reaches it in connect() and bind().
+
+    A path that is too long is reached through its folder, which then stays open until `close`. Lives across a
+    fork: the descriptor has the same number in the child.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(path))
+        self._folder: int | None = None
+
+    @property
+    def is_too_long(self) -> bool:
+        """The plain path does not fit into an address."""
+        return len(os.fsencode(self.path)) > LIMIT
+
+    @property
+    def address(self) -> str:
+        """Ask for it at each connect() and bind(): a folder that was replaced is opened again. Raises OSError."""
+        if not self.is_too_long or sys.platform != "linux":
+            return str(self.path)
+        return f"/proc/self/fd/{self._open_folder()}/{self.path.name}"
+
+    def _open_folder(self) -> int:
+        if self._folder is not None and not os.path.samestat(os.fstat(self._folder), os.stat(self.path.parent)):
+            self.close()
+        if self._folder is None:
+            self._folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._folder
+
+    def close(self) -> None:
+        """Give the folder's descriptor back; the object stays usable."""
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,42 @@
+"""The town's history as stored: one bounded stream."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinytown.store import Store
+
+
+class Events:
+    """Read the stream."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def newest(self, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """The last `count` events as (stream id, event object), oldest first."""
+        answer = self._store.call(lambda r: r.xrevrange(self._store.keys.events, count=count))
+        return [(entry_id, _decode(fields)) for entry_id, fields in reversed(answer)]
+
+    def last_id(self) -> str:
+        """The id of the newest event; "0-0" when there is none."""
+        answer = self._store.call(lambda r: r.xrevrange(self._store.keys.events, count=1))
+        return str(answer[0][0]) if answer else "0-0"
+
+    def after(self, last_id: str, wait_s: float = 0.0) -> list[tuple[str, dict[str, Any]]]:
+        """Events newer than `last_id`, oldest first; waits for one up to `wait_s` (at most 1 s) without polling."""
+        block = max(1, int(min(wait_s, 1.0) * 1000)) if wait_s > 0 else None
+        key = self._store.keys.events
+        answer = self._store.call(lambda r: r.xread({key: last_id}, count=1000, block=block))
+        entries = answer[0][1] if answer else []
+        return [(entry_id, _decode(fields)) for entry_id, fields in entries]
+
+
+def _decode(fields: dict[str, str]) -> dict[str, Any]:
+    try:
+        event = json.loads(fields.get("data", "{}"))
+    except ValueError:
+        event = {}
+    return event if isinstance(event, dict) else {}

@@ -1,0 +1,51 @@
+-- Check every expectation, then run every operation: all or nothing, in one round trip.
+-- KEYS: each key once. ARGV: token key index (0 = none), token TTL in s, number of expectations, then per
+-- expectation: kind, key index, number of arguments, arguments; number of operations, then per operation:
+-- command, key index, number of arguments, arguments.
+-- Returns {1} done, {2} the token was seen before: done earlier, {0, i} expectation i does not hold: nothing done.
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+local function take_arguments()
+  local arguments = {}
+  for i = 1, tonumber(take()) do
+    arguments[i] = take()
+  end
+  return arguments
+end
+local function same(value, present, wanted)
+  if present == '0' then
+    return not value
+  end
+  return value == wanted
+end
+local holds = {
+  get = function(key, a) return same(redis.call('GET', key), a[1], a[2]) end,
+  hget = function(key, a) return same(redis.call('HGET', key, a[1]), a[2], a[3]) end,
+  has = function(key, a) return redis.call('LPOS', key, a[1]) ~= false end,
+  lacks = function(key, a) return redis.call('LPOS', key, a[1]) == false end,
+  exists = function(key) return redis.call('EXISTS', key) == 1 end,
+  llen = function(key, a) return redis.call('LLEN', key) == tonumber(a[1]) end,
+  hlen_below = function(key, a) return redis.call('HLEN', key) < tonumber(a[1]) end,
+}
+
+local token, ttl = tonumber(take()), take()
+if token > 0 and redis.call('EXISTS', KEYS[token]) == 1 then
+  return {2}
+end
+for i = 1, tonumber(take()) do
+  local kind, key = take(), KEYS[tonumber(take())]
+  if not holds[kind](key, take_arguments()) then
+    return {0, i}
+  end
+end
+for _ = 1, tonumber(take()) do
+  local command, key = take(), KEYS[tonumber(take())]
+  redis.call(command, key, unpack(take_arguments()))
+end
+if token > 0 then
+  redis.call('SET', KEYS[token], '1', 'EX', ttl)
+end
+return {1}

@@ -1,0 +1,120 @@
+"""What keeping an *agent* means, beside the loop that keeps children: wishes, epochs, leftovers, the last record."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from tinytown import clock, processes
+from tinytown.actors.agent import AgentActor, Post
+from tinytown.domain.agent import Wish
+from tinytown.domain.event import Event
+from tinytown.domain.outcome import Outcome, OutcomeKind
+from tinytown.domain.states import AgentState
+from tinytown.services import recovery, retention
+from tinytown.signals import SignalQueue
+from tinytown.store import Store
+from tinytown.store.agents import read_wish, save_wish
+from tinytown.store.transaction import Stale
+from tinytown.supervisor.beats import Beats
+from tinytown.supervisor.child import Child, ChildSpec
+from tinytown.town import Town
+
+UPKEEP_FIRST_S = 30.0
+UPKEEP_S = 3600.0
+ACTOR_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+
+
+def wish_of(store: Store, agent_id: str) -> tuple[str | None, Wish | None]:
+    """The wish as it is now, raw and read."""
+    raw = store.call(lambda r: r.hget(store.keys.wanted, agent_id))
+    return raw, read_wish(raw)
+
+
+def new_epoch(store: Store, child: Child, known: dict[str, str]) -> int | None:
+    """Begin a spawn: the next epoch in the wish, the dead one's lease revoked. None: the wish changed, look again."""
+    raw = known.get(child.spec.id)
+    wish = read_wish(raw)
+    if wish is None or wish.stop or wish.foreground:
+        return None
+    again = wish.having(epoch=wish.epoch + 1)
+    tx = store.transaction()
+    text = save_wish(tx, child.spec.id, raw, again)
+    tx.do("DEL", tx.keys.lease(child.spec.id))
+    if child.starts:
+        tx.do("HINCRBY", tx.keys.stats(child.spec.id), "restarts", 1)
+        tx.event(
+            Event("agent_restarted", f"Agent '{wish.name}' restarts", clock.stamp(), agent_id=child.spec.id),
+        )
+    try:
+        store.commit(tx)
+    except Stale:
+        return None
+    assert text is not None
+    known[child.spec.id] = text
+    return again.epoch
+
+
+def starts_of(town: Town, child: Child, wish: Wish) -> list[float]:
+    """The spawns of this wish, as we and earlier supervisors (by the actor's file) saw them."""
+    entry = town.journal(child.spec.name).actor()
+    filed = [s for s in entry.starts if s >= wish.since] if entry and entry.agent_id == child.spec.id else []
+    ours = [s for s in child.starts if s >= wish.since]
+    return max(ours, filed, key=len)
+
+
+def end_leftovers(town: Town, child: Child) -> bool:
+    """Kill what lives of the dead actor's models; True while there is something. Never blocks."""
+    left = recovery.leftovers(town.journal(child.spec.name), child.spec.id)
+    processes.kill_all(left)
+    return bool(left)
+
+
+def finish_gone(town: Town, agent_ids: list[str], log: Callable[[str], None]) -> None:
+    """Write the last record of agents that are wished to stop, or left by a terminal, and have no process."""
+    for name in recovery.finish_stopped(town, agent_ids):
+        log(f"⏹️ agent {name} stopped")
+
+
+def give_up(town: Town, child: Child, reason: str) -> None:
+    """State error, an event, the wish gone; its mail is kept, or its tasks go to the backlog by configuration."""
+    row = town.store.agents.row(child.spec.id)
+    if row is None or row.wish is None:
+        return
+    recovery.finish(town, row, AgentState.ERROR, f"given up: {reason}")
+    if town.config.supervisor.on_give_up == "backlog":
+        recovery.tasks_to_backlog(town, child.spec.id)
+
+
+def note_stopped(town: Town, child: Child) -> None:
+    """Killed by us on our way out: its round ended as `stopped`, so that nobody is charged."""
+    journal = town.journal(child.spec.name)
+    entry = journal.round()
+    if entry is not None and entry.agent_id == child.spec.id and entry.outcome is None:
+        recovery.end_leftovers(journal, child.spec.id)
+        journal.write_round(entry.ended(Outcome(OutcomeKind.STOPPED, "the supervisor stopped")), sync=True)
+
+
+def beat_of(beats: Beats, slot: int) -> Callable[[], None]:
+    """The child's end of its slot."""
+    return lambda: beats.beat(slot)
+
+
+def actor_main(
+    town: Town, spec: ChildSpec, epoch: int, supervisor: processes.Identity, beat: Callable[[], None]
+) -> Callable[[], int]:
+    """What runs in the forked child."""
+
+    def main() -> int:
+        own = Town(town.root, town.config)
+        signals = SignalQueue(ACTOR_SIGNALS)
+        post = Post(spec.id, spec.name, epoch, parent=supervisor)
+        return AgentActor(own, post, signals, beat).run()
+
+    return main
+
+
+def upkeep(town: Town) -> int:
+    """In a child of its own: apply `[retention]`."""
+    retention.apply(Town(town.root, town.config))
+    return 0

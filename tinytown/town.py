@@ -1,0 +1,142 @@
+"""`Town`: one project's settings, paths and store, opened once and passed to every service."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tinytown import config as settings
+from tinytown.config import STATE_DIR, TOWN_FILE, Config
+from tinytown.errors import Conflict, NotInitialized
+from tinytown.files import FileLock
+from tinytown.journal import Journal
+from tinytown.sockets import SocketPath
+from tinytown.store import Store
+from tinytown.store.transaction import Stale, Transaction
+
+COMMIT_TRIES = 50
+PATIENT_S = 2.0
+HURRIED_S = 0.5
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Town:
+    """A town on this host. Opening one reads two small files and touches nothing else."""
+
+    root: Path
+    config: Config
+    is_hurried: bool = False  # its store has short time-outs and no retries, for a caller that must not wait
+
+    @property
+    def name(self) -> str:
+        """The Redis namespace."""
+        return self.config.name
+
+    @property
+    def state_dir(self) -> Path:
+        """`.tt`: everything that git must not hold."""
+        return self.root / STATE_DIR
+
+    @property
+    def logs_dir(self) -> Path:
+        """Agent logs and round logs."""
+        return self.state_dir / "logs"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Prompt files of running rounds."""
+        return self.state_dir / "runs"
+
+    @functools.cached_property
+    def host(self) -> str:
+        """This machine's name in wishes and leases."""
+        return socket.gethostname()
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The town's state, with a connection of its own. Must not be carried over a fork."""
+        patience = {"timeout_s": HURRIED_S, "retries": 0} if self.is_hurried else {"timeout_s": PATIENT_S}
+        kept = self.config.retention.events
+        return Store(self.name, self.config.redis, self.state_dir, events_kept=kept, **patience)  # type: ignore[arg-type]
+
+    def journal(self, agent_name: str) -> Journal:
+        """The agent's two files."""
+        return Journal(self.state_dir / "agents" / agent_name)
+
+    @property
+    def supervisor_lock(self) -> FileLock:
+        """Held by the one supervisor of this town on this host."""
+        return FileLock(self.state_dir / "supervisor.lock")
+
+    @functools.cached_property
+    def doorbell(self) -> SocketPath:
+        """Where the supervisor listens for wishes."""
+        return SocketPath(self.state_dir / "supervisor.sock")
+
+    def ensure_redis(self) -> bool:
+        """Start the town's own server if it has one and it is down; True when it was started."""
+        if not self.store.connector.is_managed:
+            return False
+        from tinytown.store.server import ManagedServer  # noqa: PLC0415  only writers may start it
+
+        return ManagedServer(self.config.redis, self.state_dir).ensure()
+
+    def ring_supervisor(self) -> bool:
+        """Tell the supervisor that a wish changed. False when nobody listens."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+            bell.setblocking(False)
+            bell.sendto(b"look", self.doorbell.address)
+            return True
+        return False
+
+
+def find_root(given: str | None = None, start: Path | None = None) -> Path:
+    """The town's folder: the one given, else $TINYTOWN_TOWN, else upward from `start` (the working directory).
+
+    Raises NotInitialized.
+    """
+    asked = given or os.environ.get("TINYTOWN_TOWN")
+    if asked:
+        root = Path(asked).expanduser().absolute()
+        if (root / TOWN_FILE).is_file():
+            return root
+        raise NotInitialized(given or str(root))
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if (folder / TOWN_FILE).is_file():
+            return folder
+    raise NotInitialized(".")
+
+
+def open_town(given: str | None = None) -> Town:
+    """Open the town that `given`, the environment or the working directory names.
+
+    Raises NotInitialized, ConfigInvalid. Starts nothing.
+    """
+    root = find_root(given)
+    return Town(root, settings.load(root))
+
+
+
+def change(store: Store, build: Callable[[Transaction], T]) -> T:
+    """Read, decide and commit; again from the start when somebody else was quicker.
+
+    `build(tx)` reads what it needs, fills the transaction and returns the result. Raises Conflict when the
+    state never stands still, and whatever `build` raises.
+    """
+    for _ in range(COMMIT_TRIES):
+        tx = store.transaction()
+        result = build(tx)
+        try:
+            store.commit(tx)
+        except Stale:
+            continue
+        return result
+    raise Conflict("The town's state changed too often to apply this.", "Try again.")
