@@ -6,6 +6,7 @@ would double the start-up time of the quick ones (docs/decisions.md).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import tomllib
@@ -15,7 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinytown.errors import ConfigInvalid, NotInitialized
+from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 from tinytown.ids import check_name
 
 TOWN_FILE = "tinytown.toml"
@@ -144,11 +145,11 @@ def load(root: Path) -> Config:
 
 def build(town: dict[str, Any], path: Path) -> Config:
     """Check a decoded town file over the global one. Raises ConfigInvalid."""
-    merged = _with_global(_modern(town))
+    merged = _with_global(_modern(town), path)
     if "name" not in merged:
         raise ConfigInvalid(f"{path}: 'name' is missing.", 'Add the town\'s name: name = "my-project"')
     config: Config = _table(Config, merged, "", path)
-    check_name(config.name, "Town")
+    _check_name(config.name, "Town", path)
     clis = {name: _named(name, cli, path) for name, cli in config.agent_clis.items()}
     return _from_environment(replace(config, agent_clis=clis, warnings=tuple(_warnings(town, config))))
 
@@ -164,7 +165,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             return tomllib.load(stream)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigInvalid(f"{path}: not valid TOML: {error}", "Correct the file and try again.") from error
     except OSError as error:
         raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
@@ -178,8 +179,7 @@ def _modern(town: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _with_global(town: dict[str, Any]) -> dict[str, Any]:
-    path = global_dir() / "config.toml"
+def _with_global(town: dict[str, Any], path: Path) -> dict[str, Any]:
     world = load_global()
     merged = dict(town)
     for key in ("default_cli",):
@@ -187,8 +187,9 @@ def _with_global(town: dict[str, Any]) -> dict[str, Any]:
             merged.setdefault(key, world[key])
     own = merged.get("agent_clis", {})
     shared = world.get("agent_clis", {})
-    if not isinstance(own, dict) or not isinstance(shared, dict):
-        raise ConfigInvalid(f"{path}: 'agent_clis' must be a table.")
+    for table, file in ((own, path), (shared, global_dir() / "config.toml")):
+        if not isinstance(table, dict):
+            raise ConfigInvalid(f"{file}: 'agent_clis' must be a table.")
     if shared:
         as_tables = {n: {"command": c} if isinstance(c, str) else c for n, c in shared.items()}
         merged["agent_clis"] = as_tables | own
@@ -199,12 +200,19 @@ def _with_global(town: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(name: str, cli: AgentCli, path: Path) -> AgentCli:
-    check_name(name, "CLI")
+    _check_name(name, "CLI", path)
     try:
         shlex.split(cli.command)
     except ValueError as error:
         raise ConfigInvalid(f"{path}: agent_clis.{name}.command: {error}.") from error
     return replace(cli, name=name)
+
+
+def _check_name(name: str, what: str, path: Path) -> None:
+    try:
+        check_name(name, what)
+    except Invalid as error:
+        raise ConfigInvalid(f"{path}: {error}", error.remedy) from error
 
 
 def _from_environment(config: Config) -> Config:
@@ -238,7 +246,7 @@ def _is_secret(name: str, value: str) -> bool:
 
 def _table(cls: type[Any], raw: object, where: str, path: Path) -> Any:
     if not isinstance(raw, dict):
-        raise ConfigInvalid(f"{path}: '{where.rstrip('.')}' must be a table.")
+        raise ConfigInvalid(f"{path}: {where.rstrip('.')!r} must be a table.")
     known = {f.name: f for f in fields(cls) if f.name != "warnings"}
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
@@ -261,16 +269,18 @@ def _value(hint: Any, value: object, where: str, path: Path) -> Any:
     if origin is types.UnionType:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        with contextlib.suppress(OverflowError):
+            value = float(value)
+    # nan is the only value that is not itself; no bound would hold it
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)) or value != value:  # noqa: PLR0124
         wanted = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
-        raise ConfigInvalid(f"{path}: '{where}' must be {wanted}, not {value!r}.")
+        raise ConfigInvalid(f"{path}: {where!r} must be {wanted}, not {value!r}.")
     return _in_range(value, where, path)
 
 
 def _mapping(hint: Any, value: object, where: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigInvalid(f"{path}: '{where}' must be a table.")
+        raise ConfigInvalid(f"{path}: {where!r} must be a table.")
     inner = typing.get_args(hint)[1]
     return {name: _value(inner, item, f"{where}.{name}", path) for name, item in value.items()}
 
@@ -279,10 +289,10 @@ def _in_range(value: Any, where: str, path: Path) -> Any:
     parts = where.split(".")
     general = f"{parts[0]}.{parts[-1]}" if len(parts) > 2 else where  # agent_clis.<name>.prompt
     if general in CHOICES and value not in CHOICES[general]:
-        raise ConfigInvalid(f"{path}: '{where}' must be one of {', '.join(CHOICES[general])}, not {value!r}.")
+        raise ConfigInvalid(f"{path}: {where!r} must be one of {', '.join(CHOICES[general])}, not {value!r}.")
     least = MINIMUM.get(general, 0)
     if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
-        raise ConfigInvalid(f"{path}: '{where}' must be {least:g} or more, not {value!r}.")
+        raise ConfigInvalid(f"{path}: {where!r} must be {least:g} or more, not {value!r}.")
     return value
 
 
@@ -291,4 +301,4 @@ def _unknown(key: str, known: list[str], path: Path) -> ConfigInvalid:
 
     near = difflib.get_close_matches(key, known, n=1)
     remedy = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(sorted(known))}"
-    return ConfigInvalid(f"{path}: unknown key '{key}'.", remedy)
+    return ConfigInvalid(f"{path}: unknown key {key!r}.", remedy)

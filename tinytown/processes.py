@@ -11,6 +11,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_GET_CHILD_SUBREAPER = 37
 RUN_VARIABLE = "TINYTOWN_RUN"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -88,9 +89,21 @@ def die_with_parent(parent_pid: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def outlive_parent() -> None:
+    """Undo `die_with_parent`."""
+    _libc().prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def become_subreaper() -> None:
     """Adopt the orphans among our descendants, so that none escapes to init."""
     _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """This process adopts its orphaned descendants."""
+    answer = ctypes.c_int(0)
+    _libc().prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer.value)
 
 
 def marked(run_prefix: str) -> list[Identity]:
@@ -138,6 +151,19 @@ def kin(leader: Identity) -> list[Identity]:
     return [table[pid][3] for pid in sorted(chosen)]
 
 
+def descendants(pid: int) -> list[Identity]:
+    """Every living process below this one. Reads only their own entries, not the whole table."""
+    found: list[Identity] = []
+    waiting = [pid]
+    while waiting:
+        for child in _children(waiting.pop()):
+            waiting.append(child)
+            process = identity(child)
+            if process is not None:
+                found.append(process)
+    return found
+
+
 def kill_all(processes: list[Identity], signum: int = signal.SIGKILL) -> int:
     """Signal each; returns how many were still there."""
     return sum(send(process, signum) for process in processes)
@@ -152,6 +178,15 @@ def cpu_and_memory(pid: int) -> tuple[float, int]:
         times = process.cpu_times()
         return times.user + times.system, int(process.memory_info().rss)
     return 0.0, 0
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as stream:
+                found += [int(number) for number in stream.read().split()]
+    return found
 
 
 def _stat(pid: int) -> list[str] | None:

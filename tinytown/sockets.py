@@ -17,9 +17,10 @@ class SocketPath:
     fork: the descriptor has the same number in the child.
     """
 
+    _folder: int | None = None
+
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.abspath(path))
-        self._folder: int | None = None
 
     @property
     def is_too_long(self) -> bool:

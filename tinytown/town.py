@@ -124,7 +124,6 @@ def open_town(given: str | None = None) -> Town:
     return Town(root, settings.load(root))
 
 
-
 def change(store: Store, build: Callable[[Transaction], T]) -> T:
     """Read, decide and commit; again from the start when somebody else was quicker.
 

@@ -98,7 +98,10 @@ def test_codex() -> None:
     assert (found.ok, found.text, found.session) == (True, "done it", "t-1")
     assert classify(found, 0, None, None).kind is K.OK
     assert judged("codex-json", start, message).kind is K.CRASHED
-    limit = {"type": "turn.failed", "error": {"message": "You've hit your usage limit. Try again in 1 hour 30 minutes."}}
+    limit = {
+        "type": "turn.failed",
+        "error": {"message": "You've hit your usage limit. Try again in 1 hour 30 minutes."},
+    }
     outcome = judged("codex-json", start, limit, exit_code=1)
     assert outcome.kind is K.RATE_LIMITED
     assert outcome.until == pytest.approx(time.time() + 5400, abs=5)

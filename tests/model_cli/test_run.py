@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
 from tests.model_cli.driving import drive, fake, make, outcome_of
-from tests.support.waiting import wait_until
-from tinytown import clock, processes
+from tinytown import clock, config
 from tinytown.domain.outcome import OutcomeKind
 from tinytown.model_cli.catalog import ModelCli, lookup
-from tinytown.model_cli.run import ModelRun
-from tinytown.processes import Identity
 
 K = OutcomeKind
-
-
-def ident(path: Path) -> Identity:
-    """The process whose pid is in the file, once it is there."""
-    wait_until(path.exists, what=path.name)
-    found = processes.identity(int(path.read_text()))
-    assert found is not None
-    return found
 
 
 def test_stdin(tmp_path: Path) -> None:
@@ -82,9 +72,10 @@ def test_stdin_never_read(tmp_path: Path) -> None:
 
 def test_placeholders_and_shell(tmp_path: Path) -> None:
     """The user's shell command gets the prompt as a file or a parameter, never as shell text."""
-    config = _config({"a": {"command": "cat {prompt_file} | tr a-z A-Z"}, "b": {"command": "printf %s; true {prompt}"}})
-    assert outcome_of(lookup("a", config), tmp_path, "hi $(touch bad)").result == "HI $(TOUCH BAD)"
-    assert outcome_of(lookup("b", config), tmp_path, "; touch bad").kind is K.OK
+    commands = {"a": {"command": "cat {prompt_file} | tr a-z A-Z"}, "b": {"command": "printf %s {prompt}; true"}}
+    town = config.build({"name": "town", "agent_clis": commands}, Path("tinytown.toml"))
+    assert outcome_of(lookup("a", town), tmp_path, "hi $(touch bad)").result == "HI $(TOUCH BAD)"
+    assert outcome_of(lookup("b", town), tmp_path, "; touch bad").result == "; touch bad"
     assert not (tmp_path / "bad").exists()
 
 
@@ -94,22 +85,28 @@ def test_working_directory_and_environment(tmp_path: Path, monkeypatch: pytest.M
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "TINYTOWN_REDIS_PASSWORD", "KEPT"):
         monkeypatch.setenv(name, "ours")
     asked = ("env NOTIFY_SOCKET", "env WATCHDOG_PID", "env TINYTOWN_REDIS_PASSWORD", "env KEPT", "env OWN", "env GIVEN")
-    cli = fake(*asked, "touch here", workdir="sub", env={"OWN": "1", "GIVEN": "0", "PATH": "/user"})
-    run = make(cli, tmp_path, env={"GIVEN": "2", "PATH": "/tt:/usr/bin"})
-    run.start()
-    drive(run)
-    assert run.finish().result.split() == ["(unset)"] * 3 + ["ours", "1", "2"]
+    cli = fake(*asked, "env PATH", "touch here", workdir="sub", env={"OWN": "1", "GIVEN": "0", "PATH": "/user"})
+    outcome = outcome_of(cli, tmp_path, env={"GIVEN": "2", "PATH": "/tt:/usr/bin"})
+    assert outcome.result.split() == ["(unset)"] * 3 + ["ours", "1", "2", "/tt:/user"]
     assert (tmp_path / "sub" / "here").exists()
-    assert run._env["PATH"] == "/tt:/user"
 
 
 def test_fresh_process(tmp_path: Path) -> None:
     """The model leads a session, with all signals default and unblocked, and no descriptor of ours."""
-    script = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd | wc -l; ps -o pid=,sid= -p $$"
-    lines = outcome_of(ModelCli("sh", ("/bin/sh", "-c", script)), tmp_path).result.split("\n")
-    assert [int(line.split()[1], 16) for line in lines[:3]] == [0, 0, 0]
-    assert int(lines[3]) == 4  # stdin, stdout, stderr, and the folder that ls reads
-    pid, session = lines[4].split()
+    script = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | wc -l; ps -o pid=,sid= -p $$"
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGUSR1, signal.SIGUSR2)}
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, lambda _signum, _frame: None)
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGWINCH,))
+    try:
+        lines = outcome_of(ModelCli("sh", ("/bin/sh", "-c", script)), tmp_path).result.split("\n")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert [int(line.split()[1], 16) for line in lines[:2]] == [0, 0]
+    assert int(lines[2]) == 4  # stdin, stdout, stderr, and the folder that ls reads
+    pid, session = lines[3].split()
     assert pid == session
 
 
@@ -148,7 +145,7 @@ def test_ten_megabytes_on_one_line(tmp_path: Path) -> None:
     outcome = outcome_of(fake("flood 10000000", "print after"), tmp_path)
     assert outcome.kind is K.OK
     assert outcome.result.endswith("after")
-    assert (tmp_path / "round.log").stat().st_size == 10_000_006
+    assert (tmp_path / "round.log").stat().st_size == 10_000_007
 
 
 def test_log_bound(tmp_path: Path) -> None:
@@ -193,7 +190,9 @@ def test_ends(tmp_path: Path, directive: str, kind: OutcomeKind, detail: str) ->
 
 def test_vendor_format(tmp_path: Path) -> None:
     """The records of a vendor's format are read from a real process."""
-    record = json.dumps({"type": "result", "subtype": "success", "is_error": False, "result": "done", "session_id": "s"})
+    record = json.dumps(
+        {"type": "result", "subtype": "success", "is_error": False, "result": "done", "session_id": "s"}
+    )
     outcome = outcome_of(fake(f"print {record}", format="claude-json"), tmp_path)
     assert (outcome.kind, outcome.result) == (K.OK, "done")
 
@@ -239,12 +238,3 @@ def test_other_failures_to_start(tmp_path: Path) -> None:
     run = make(fake("print hi", prompt="file"), tmp_path, runs_dir=Path("/dev/null/runs"))
     assert run.start() is None
     assert run.finish().kind is K.CRASHED
-
-
-def _config(agent_clis: dict[str, object]) -> object:
-    from tinytown import config  # noqa: PLC0415
-
-    return config.build({"name": "town", "agent_clis": agent_clis}, Path("tinytown.toml"))
-
-
-assert ModelRun

@@ -71,7 +71,11 @@ def failure(way: Connector, **options: Any) -> TinytownError:
     ],
 )
 def test_who_keeps_the_server_and_where_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], managed: bool, url: str  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    managed: bool,  # noqa: FBT001  a parameter of the table above
+    url: str,
 ) -> None:
     """A socket, a loopback host and the central server are the town's own; a URL and other hosts are not."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -106,7 +110,9 @@ def test_no_password_is_shown(url: str, shown: str) -> None:
     assert "hunter2" not in redact(url)
 
 
-@pytest.mark.parametrize("url", ["redis//:hunter2@h", "http://h", "redis://joe:hunter2", "unix://", "redis://h?db=x", "x"])
+@pytest.mark.parametrize(
+    "url", ["redis//:hunter2@h", "http://h", "redis://joe:hunter2", "unix://", "redis://h?db=x", "x"]
+)
 def test_a_url_that_is_none_is_one_line(tmp_path: Path, url: str) -> None:
     """A malformed URL is ConfigInvalid before anything is connected, its password stays secret."""
     with pytest.raises(ConfigInvalid) as caught:
@@ -206,7 +212,9 @@ def test_wrong_and_missing_password(server: TestRedis) -> None:
 def test_an_external_server_by_url(server: TestRedis, tmp_path: Path) -> None:
     """A URL wins over all settings: socket and TCP, password and database of the URL."""
     path = server.connector.socket_path
-    way = connector(tmp_path, url=f"unix://{path}?password=open%20sesame&db=3", use_socket=False, host="nowhere.invalid")
+    way = connector(
+        tmp_path, url=f"unix://{path}?password=open%20sesame&db=3", use_socket=False, host="nowhere.invalid"
+    )
     with way.client() as client:
         assert way.check(client).name in {"redis", "valkey"}
         assert client.client_info()["db"] == 3
@@ -229,7 +237,7 @@ def test_refusals_of_the_server_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="read-only replica"), translate(live.connector):
             client.set("a", "b")
         client.replicaof("NO", "ONE")
-        client.execute_command("ACL", "SETUSER", "default", "-get")
+        client.acl_setuser("default", commands=["-get"])
         with pytest.raises(Unavailable, match="refuses a command"), translate(live.connector):
             client.get("a")
         client.set("a", "b")
@@ -375,7 +383,7 @@ def test_tls_with_a_required_client_certificate(server: TestRedis, authority: Au
         mine = authority.issue("client")
         way = tls(tmp_path, port, tls_ca_cert=authority.ca, tls_cert=mine, tls_key=mine)
         with way.client() as client:
-            assert way.check(client)
+            assert way.check(client).pid
         bare = tls(tmp_path, port, tls_ca_cert=authority.ca)
         error = failure(bare)
         # TLS 1.3 refuses after the handshake; the reason is lost when our first command crosses it.
@@ -406,7 +414,10 @@ def test_sockets_in_folders_of_any_length(tmp_path: Path, folder: str) -> None:
     path = SocketPath(deep / "supervisor.sock")
     assert path.is_too_long
     assert len(os.fsencode(path.address)) <= LIMIT
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s,
+    ):
         bound.bind(path.address)
         assert path.path.is_socket()
         other = SocketPath(path.path)

@@ -65,7 +65,7 @@ def refusal(server: TestRedis) -> TinytownError:
 
 
 def test_start_use_stop_start(town: Make) -> None:
-    """ensure starts when needed, stop ends it and leaves no socket and pid file; the data is there again."""
+    """Ensure starts when needed, stop ends it and leaves no socket and pid file; the data is there again."""
     live = town()
     assert live.server.identity() is None
     assert live.server.ensure()
@@ -159,7 +159,7 @@ def test_a_frozen_server_is_left_alone(town: Make) -> None:
 
 
 def test_a_frozen_server_is_stopped_by_force_in_the_end(town: Make) -> None:
-    """stop waits, then kills exactly the identified process."""
+    """Stop waits, then kills exactly the identified process."""
     live = town().start()
     before = live.process
     live.freeze()
@@ -209,12 +209,17 @@ def test_marks_of_a_run_or_a_service_are_not_inherited(
 
 @pytest.mark.parametrize("works", [True, False])
 def test_in_a_service_it_gets_a_scope_of_its_own(
-    town: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool  # noqa: FBT001
+    town: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    works: bool,  # noqa: FBT001
 ) -> None:
     """Under systemd it is started by systemd-run, and plainly when that fails."""
     tool = tmp_path / "bin" / "systemd-run"
     tool.parent.mkdir()
-    end = 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"' if works else "echo 'Failed to connect to bus'; exit 1"
+    end = (
+        'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"' if works else "echo 'Failed to connect to bus'; exit 1"
+    )
     tool.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/argv\n{end}\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
@@ -266,7 +271,7 @@ def test_appendfsync_is_what_the_server_does(town: Make, policy: str) -> None:
 
 
 def test_without_persist_nothing_is_kept(town: Make) -> None:
-    """persist = false writes no file, and a restart begins empty."""
+    """Persist = false writes no file, and a restart begins empty."""
     live = town(persist=False).start()
     live.client().set("key", "value")
     live.stop()
@@ -383,7 +388,9 @@ def test_the_central_server_is_one_for_all_towns(tmp_path: Path, monkeypatch: py
         one.stop()
 
 
-@pytest.mark.parametrize("text", ["plain", "a b", 'q"u\\o\'te', "tab\tline\nbell\x07", "ümlaut 深", "#hash", "${HOME}", ""])
+@pytest.mark.parametrize(
+    "text", ["plain", "a b", "q\"u\\o'te", "tab\tline\nbell\x07", "ümlaut 深", "#hash", "${HOME}", ""]
+)
 def test_any_text_survives_redis_conf(text: str) -> None:
     """A quoted value is read back by Redis' own rules."""
     quoted = server_conf.quote(text)

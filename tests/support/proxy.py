@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import subprocess
@@ -41,10 +42,12 @@ def main() -> None:
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
+    os.write(1, b"%d\n" % listener.getsockname()[1])
     while True:
         client = listener.accept()[0]
-        threading.Thread(target=serve, args=(client, context, target, (old.encode(), new.encode())), daemon=True).start()
+        threading.Thread(
+            target=serve, args=(client, context, target, (old.encode(), new.encode())), daemon=True
+        ).start()
 
 
 def serve(client: socket.socket, context: ssl.SSLContext | None, target: str, change: tuple[bytes, bytes]) -> None:

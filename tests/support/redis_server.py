@@ -8,7 +8,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tinytown import processes
 from tinytown.config import RedisConfig
@@ -34,7 +34,7 @@ class TestRedis:
         self.connector: Connector = self.server.connector
         self._clients: list[redis.Redis] = []
 
-    def start(self) -> TestRedis:
+    def start(self) -> Self:
         """Return when it answers."""
         self.server.ensure()
         return self
@@ -86,8 +86,10 @@ class TestRedis:
             processes.send(process, signal.SIGCONT)
         self.server.stop()
 
-    def __enter__(self) -> TestRedis:
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

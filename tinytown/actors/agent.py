@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from setproctitle import setproctitle
@@ -15,19 +14,17 @@ from setproctitle import setproctitle
 from tinytown import clock, logs, processes
 from tinytown.actors.bell import Bell, Ring
 from tinytown.actors.mailroom import Look, Mailroom
+from tinytown.actors.post import Post, Tenure
 from tinytown.actors.round import Round
-from tinytown.domain.event import Event
 from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
-from tinytown.errors import EpochLost, RedisAway
-from tinytown.journal import ActorEntry
-from tinytown.services import backlog, recovery
-from tinytown.services.settlement import Settlement, describe, settle
+from tinytown.errors import EpochLost, RedisAway, TinytownError
+from tinytown.services import backlog
 from tinytown.services.settlement import Round as Ended
+from tinytown.services.settlement import Settlement, describe, settle
 from tinytown.signals import SignalQueue
-from tinytown.store.agents import take_lease
-from tinytown.store.transaction import Stale, Transaction
-from tinytown.town import Town, change
+from tinytown.store.transaction import Stale
+from tinytown.town import Town
 
 RENEW_S = 10.0
 BEAT_S = 10.0
@@ -46,17 +43,6 @@ class Leaving(Enum):
     NOW = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """Which agent this actor is, and for whom it works. `parent` is the supervisor (None in a terminal)."""
-
-    agent_id: str
-    name: str
-    epoch: int
-    parent: processes.Identity | None = None
-    tee: int | None = None
-
-
 class AgentActor:
     """One spawn of one agent. `run` returns the exit code; it never raises for Redis being away."""
 
@@ -65,13 +51,12 @@ class AgentActor:
         self._post = post
         self._signals = signals
         self._beat = beat
+        self._beat_s = min(BEAT_S, town.config.supervisor.hung_s / 3)
         self._bell = Bell(town.store, post.agent_id)
         self._log = logs.AgentLog(town.logs_dir, post.name, post.tee)
         self._journal = town.journal(post.name)
-        self._me = processes.own()
-        token = f"{town.host}:{self._me.pid}:{self._me.started}:{post.epoch}"
-        self._mail = Mailroom(town, post.agent_id, post.epoch, token)
-        self._token = token
+        self._mail = Mailroom(town, post.agent_id, post.epoch)
+        self._tenure = Tenure(town, post)
         self._selector = selectors.DefaultSelector()
         self._parent_fd: int | None = None
         self._leaving = Leaving.NO
@@ -89,7 +74,6 @@ class AgentActor:
         self._cli = ""
         self._rounds = (0, 0)
         self._next_round = 1
-        self._run_id: str | None = None
 
     def run(self) -> int:
         """Live until stopped. Exit 0: left in order; 3: another spawn holds the agent."""
@@ -98,9 +82,8 @@ class AgentActor:
         if self._post.parent is not None:
             self._parent_fd = processes.open_pidfd(self._post.parent)
             if self._parent_fd is None:
-                self._leave(Leaving.AFTER_ROUND, "the supervisor is gone")
-            else:
-                self._selector.register(self._parent_fd, selectors.EVENT_READ)
+                return 0  # nothing is held yet; the next supervisor starts us anew
+            self._selector.register(self._parent_fd, selectors.EVENT_READ)
         try:
             while self._done is None:
                 self._beat()
@@ -138,7 +121,7 @@ class AgentActor:
         if self._round is not None and self._round.is_over:
             self._settle()
         if now >= self._renew_at:
-            self._mail.hold_lease()
+            self._tenure.renew()
             self._renew_at = now + RENEW_S
         if self._look_due or (self._due and now >= self._due):
             self._look_due = False
@@ -166,46 +149,13 @@ class AgentActor:
         self._round.reassert(claimed)
 
     def _boot(self) -> None:
-        """Take the agent: file first, then what the last spawn left, then record and lease."""
-        before = self._journal.actor()
-        starts = before.starts if before is not None and before.agent_id == self._post.agent_id else ()
-        self._journal.write_actor(
-            ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall()))
-        )
-        row = self._town.store.agents.row(self._post.agent_id)
-        if row is None:
-            raise EpochLost("The agent's record is gone.")
-        self._cli = row.agent.cli
-        recovery.take_back(self._town, row.agent, self._post.epoch, AgentState.IDLE)
-        change(self._town.store, self._take_post)
+        agent, self._rounds = self._tenure.take()
+        self._cli = agent.cli
         self._state = AgentState.IDLE
         self._renew_at = clock.monotonic() + RENEW_S
         self._next_round = max(logs.round_numbers(self._town.logs_dir, self._post.name), default=0) + 1
         self._booted = True
         self._log.write(f"🔄 Agent '{self._post.name}' is up on {self._cli} (epoch {self._post.epoch})")
-
-    def _take_post(self, tx: Transaction) -> None:
-        row = self._town.store.agents.row(self._post.agent_id)
-        if row is None or row.wish is None or row.wish.epoch != self._post.epoch:
-            raise EpochLost("Another spawn holds the agent.")
-        holder = self._town.store.agents.lease(self._post.agent_id)
-        if holder is not None and holder.split(":")[0] != self._town.host:
-            raise EpochLost(f"The agent runs on another host ({holder.split(':')[0]}).")
-        tx.expect_field(tx.keys.wanted, row.agent.id, row.wish_raw, "wish")
-        agent = row.agent.having(
-            state=AgentState.IDLE, epoch=self._post.epoch, host=self._town.host, reason=None, current_task=None,
-            last_heartbeat=clock.stamp(),
-        )  # fmt: skip
-        tx.expect(tx.keys.agent(agent.id), row.raw)
-        tx.do("SET", tx.keys.agent(agent.id), agent.to_json())
-        take_lease(tx, agent.id, self._token)
-        self._rounds = (row.stats.get("rounds", 0) - row.wish.rounds_from, row.wish.rounds)
-        tx.event(
-            Event(
-                "agent_started", f"Agent '{agent.name}' is up (pid {self._me.pid}, epoch {self._post.epoch})",
-                clock.stamp(), agent_id=agent.id, old_state=row.agent.state.value, new_state=agent.state.value,
-            )
-        )  # fmt: skip
 
     # Looking
 
@@ -313,17 +263,11 @@ class AgentActor:
     def _leave_in_order(self) -> None:
         """The last thing written: with the wish, when it is fulfilled or withdrawn; else only the state."""
         if self._fulfilled:
-            change(self._town.store, self._last_record)
+            self._tenure.end(self._why)
         else:
-            self._mail.save_state(AgentState.STOPPED, self._why, leaves=True)
+            self._tenure.save_state(AgentState.STOPPED, self._why, leaves=True)
         self._log.write(f"🏁 Agent '{self._post.name}' leaves: {self._why}")
         self._done = 0
-
-    def _last_record(self, tx: Transaction) -> None:
-        row = self._town.store.agents.row(self._post.agent_id)
-        if row is None or row.wish is None or row.wish.epoch != self._post.epoch:
-            raise EpochLost("Another spawn holds the agent.")
-        recovery.last_record(tx, row, AgentState.STOPPED, self._why)
 
     def _leave_without_redis(self) -> None:
         """What a round left is in the journal; whoever comes settles it."""
@@ -340,10 +284,8 @@ class AgentActor:
             self._round.kill()
             self._round = None
         self._log.write(f"⚠️ {lost}")
-        with contextlib.suppress(Exception):
-            tx = self._town.store.transaction()
-            tx.event(Event("agent_refused", str(lost), clock.stamp(), agent_id=self._post.agent_id))
-            self._town.store.commit(tx)
+        with contextlib.suppress(TinytownError):
+            self._tenure.refused(lost)
         self._done = EXIT_EPOCH_LOST
 
     # Waiting
@@ -351,7 +293,7 @@ class AgentActor:
     def _wait(self) -> None:
         self._title()
         now = clock.monotonic()
-        dues = [now + BEAT_S, self._renew_at if self._bell.fd is not None else self._bell.retry_at]
+        dues = [now + self._beat_s, self._renew_at if self._bell.fd is not None else self._bell.retry_at]
         dues += [self._due] if self._due else []
         if self._round is not None and (due := self._round.next_due()) is not None:
             dues.append(due)
@@ -403,7 +345,7 @@ class AgentActor:
 
     def _become(self, state: AgentState) -> None:
         if self._state is not state:
-            self._mail.save_state(state)
+            self._tenure.save_state(state)
             self._state = state
 
     def _title(self) -> None:

@@ -6,10 +6,10 @@ import random
 from enum import StrEnum
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from tinytown import clock
+from tinytown.errors import TinytownError
 from tinytown.store import Store
+from tinytown.store.connection import translate
 
 WAIT_S = 10
 RETRY_S = 0.02
@@ -44,10 +44,11 @@ class Bell:
         self.close()
         connection = self._store.connector.bell()
         try:
-            connection.connect()
-            self._connection = connection
-            self._listen()
-        except (RedisError, OSError):
+            with translate(self._store.connector):
+                connection.connect()
+                self._connection = connection
+                self._listen()
+        except (TinytownError, OSError):
             self.close()
             self.broke()
             return False
@@ -57,9 +58,12 @@ class Bell:
     def answer(self) -> Ring:
         """Read what made the descriptor readable, and listen again."""
         try:
-            popped = self._connection.read_response()
-            self._listen()
-        except (RedisError, OSError):
+            with translate(self._store.connector):
+                if not self._connection.has_reply():  # TLS: readable, but no whole record yet
+                    return Ring.QUIET
+                popped = self._connection.read_response()
+                self._listen()
+        except (TinytownError, OSError):
             self.close()
             self.broke()
             return Ring.BROKEN

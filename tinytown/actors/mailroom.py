@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tinytown import clock
 from tinytown.actors.batch import Batch, Broken, Picked, choose
+from tinytown.actors.post import state_event
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.event import Event
 from tinytown.domain.message import Message
@@ -15,11 +17,11 @@ from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
 from tinytown.services import mail
 from tinytown.services.settlement import guard
-from tinytown.store.agents import save_agent, save_wish, take_lease
+from tinytown.store.agents import save_agent, save_wish
 from tinytown.store.inboxes import bury
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
-from tinytown.town import Town, change
+from tinytown.town import Town
 
 WINDOW = 200
 
@@ -53,12 +55,11 @@ class Claim:
 class Mailroom:
     """One spawn of one agent at its mailbox. Everything it writes is guarded by the epoch (EpochLost)."""
 
-    def __init__(self, town: Town, agent_id: str, epoch: int, token: str) -> None:
+    def __init__(self, town: Town, agent_id: str, epoch: int) -> None:
         self._town = town
         self._store = town.store
         self._id = agent_id
         self._epoch = epoch
-        self._token = token
 
     def look(self, cli: str, not_before: Mapping[str, float], window: int = WINDOW) -> Look:
         """Read it all in one round trip. A mailbox without anything actionable in sight is read to its end."""
@@ -124,7 +125,7 @@ class Mailroom:
             state=AgentState.WORKING, current_task=task_id, last_active_at=clock.stamp(), last_heartbeat=clock.stamp()
         )
         agent_raw = save_agent(tx, look.agent_raw, agent)
-        tx.event(_changed(look.agent, AgentState.WORKING, "takes up work", task_id))
+        tx.event(state_event(look.agent, AgentState.WORKING, "takes up work", task_id))
         self._store.commit(tx)
         return Claim(taken, tasks, attempts, agent_raw, agent)
 
@@ -149,44 +150,6 @@ class Mailroom:
             save_wish(tx, self._id, look.wish_raw, look.wish.having(stop=look.wish.stop or "graceful"))
         self._store.commit(tx)
         return True
-
-    def hold_lease(self) -> None:
-        """Renew the lease: the sign of life for everybody who cannot see this process."""
-        keys = self._store.keys
-
-        def build(tx: Transaction) -> None:
-            wish_raw, holder = self._store.read(
-                ("HGET", keys.wanted, self._id), ("GET", keys.lease(self._id))
-            )
-            guard(self._id, self._epoch, wish_raw)
-            if holder not in (None, self._token):
-                raise EpochLost(f"The lease is held by {holder}.")
-            tx.expect_field(keys.wanted, self._id, wish_raw)
-            take_lease(tx, self._id, self._token)
-
-        change(self._store, build)
-
-    def save_state(self, state: AgentState, reason: str | None = None, *, leaves: bool = False) -> None:
-        """Write the agent's state; with `leaves` the lease goes with it (the wish stays)."""
-        keys = self._store.keys
-
-        def build(tx: Transaction) -> None:
-            raw, wish_raw = self._store.read(("GET", keys.agent(self._id)), ("HGET", keys.wanted, self._id))
-            guard(self._id, self._epoch, wish_raw)
-            if raw is None:
-                raise EpochLost("The agent's record is gone.")
-            agent = Agent.from_json(raw)
-            tx.expect_field(keys.wanted, self._id, wish_raw)
-            if agent.state is not state or agent.reason != reason:
-                fresh = agent.having(
-                    state=state, reason=reason, epoch=self._epoch, current_task=None, last_heartbeat=clock.stamp()
-                )
-                save_agent(tx, raw, fresh)
-                tx.event(_changed(agent, state, reason or state.value, None))
-            if leaves:
-                tx.do("DEL", keys.lease(self._id))
-
-        change(self._store, build)
 
     def mates(self, limit: int = 20) -> list[Agent]:
         """The other agents of the town, for the prompt."""
@@ -274,7 +237,7 @@ class Mailroom:
 
     def _reply(self, tx: Transaction, message: Message, state: AgentState, current_task: str | None) -> None:
         if message.type == "ping":
-            body = ("pong", {})
+            body: tuple[str, dict[str, Any]] = ("pong", {})
         elif message.type == "status_request":
             body = ("status_response", {"state": state.value, "current_task": current_task})
         else:
@@ -282,10 +245,3 @@ class Mailroom:
         correlation = message.correlation_id or message.id
         reply = mail.compose(self._id, message.sender, body[0], body[1], correlation_id=correlation)
         mail.tell(self._town, tx, reply)
-
-
-def _changed(agent: Agent, state: AgentState, text: str, task_id: str | None) -> Event:
-    return Event(
-        "agent_state_changed", f"Agent '{agent.name}': {text}", clock.stamp(), agent_id=agent.id, task_id=task_id,
-        old_state=agent.state.value, new_state=state.value,
-    )  # fmt: skip

@@ -7,10 +7,10 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tinytown import logs
+from tinytown import ids, logs
 from tinytown.actors.mailroom import Claim, Look, Mailroom
+from tinytown.actors.post import Post
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.task import Task
 from tinytown.errors import TinytownError
@@ -21,9 +21,6 @@ from tinytown.model_cli.run import ModelRun
 from tinytown.processes import RUN_VARIABLE
 from tinytown.services import backlog
 from tinytown.town import Town
-
-if TYPE_CHECKING:
-    from tinytown.actors.agent import Post
 
 
 @dataclass(slots=True)
@@ -37,7 +34,7 @@ class Round:
     failed: Outcome | None = None
 
     @classmethod
-    def begin(  # noqa: PLR0913  everything a round needs, once
+    def begin(
         cls, town: Town, post: Post, claim: Claim, number: int, look: Look, mail: Mailroom, log: logs.AgentLog
     ) -> Round:
         """Journal the claim, start the model, journal its process. Raises nothing for a CLI that cannot run."""
@@ -59,7 +56,7 @@ class Round:
             env=_environment(town, post, run, task_id),
             cwd=town.root,
             log=logs.round_log(town.logs_dir, post.name, number),
-            runs_dir=town.runs_dir,
+            runs_dir=town.runs_dir / post.name,
             log_bytes=settings.log_bytes,
             round_timeout_s=_first(cli.round_timeout_s, settings.round_timeout_s),
             silence_timeout_s=_first(cli.silence_timeout_s, settings.silence_timeout_s),
@@ -142,7 +139,7 @@ class Round:
 
 def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) -> Prompt:
     agent = claim.agent
-    mates = [(m.nickname or m.name, m.role_id, m.state.label) for m in mail.mates()]
+    mates = mail.mates()
     fitting: list[Task] = backlog.for_role(town, agent.role_id, 8) if agent.role_id else []
     return Prompt(
         town=town.name,
@@ -151,13 +148,14 @@ def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) ->
         role=agent.role_id,
         round_number=look.rounds + 1,
         max_rounds=look.wish.rounds,
-        team=mates,
+        team=[(m.name, m.role_id, m.state.label) for m in mates],
         items=[m for m in claim.messages if m.is_actionable],
         tasks=claim.tasks,
         informational=[m for m in claim.messages if m.sort == "information"],
         confirmations=[m for m in claim.messages if m.sort == "confirmation"],
         backlog=fitting,
-        attempts=claim.attempts,
+        attempts={m.id: claim.attempts.get(m.id, 0) + 1 for m in claim.messages},
+        names={m.id: m.name for m in mates} | {ids.SUPERVISOR_ID: "conductor"},
         complete_on=town.config.agent.complete_on,
     )
 
@@ -173,6 +171,7 @@ def _environment(town: Town, post: Post, run: str, task_id: str | None) -> dict[
         "TINYTOWN_AGENT_NAME": post.name,
         "TINYTOWN_TASK_ID": task_id or "",
         RUN_VARIABLE: run,
+        **({"TINYTOWN_REDIS_PASSWORD": secret} if (secret := os.environ.get("TINYTOWN_REDIS_PASSWORD")) else {}),
         "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
 

@@ -17,6 +17,7 @@ TABLE: dict[str, Entry] = {
     "stop": Entry("towns", "stop", "Ask all agents to stop; --all also ends supervisor and Redis.", "Town"),
     "status": Entry("status", "status", "Show the town: Redis, supervisor, agents, mail, tasks.", "Town"),
     "supervise": Entry("supervision", "supervise", "Run the supervisor, which keeps the agents alive.", "Town"),
+    "service": Entry("service", "service", "Run the supervisor as a service of systemd.", "Town"),
     "spawn": Entry("agents", "spawn", "Create an agent and start it.", "Agents"),
     "restart": Entry("agents", "restart", "Start an agent that has ended again, with fresh rounds.", "Agents"),
     "kill": Entry("agents", "kill", "Stop an agent after its round, or at once.", "Agents"),

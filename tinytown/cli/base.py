@@ -77,7 +77,9 @@ class Command(click.Command):
 class Group(Command, click.Group):
     """A command with subcommands, all in one module."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest names for one that is not there."""
         found = self.load(ctx, args[0])
         if found is not None or ctx.resilient_parsing:
@@ -87,6 +89,10 @@ class Group(Command, click.Group):
         near = get_close_matches(args[0], self.list_commands(ctx), n=1)
         guess = f" Did you mean '{near[0]}'?" if near else ""
         raise click.UsageError(f"No such command '{render.clean(args[0])}'.{guess}", ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """In the order of their definition."""
+        return list(self.commands)
 
     def load(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command that is to run."""
@@ -136,9 +142,7 @@ def group(*, examples: str) -> Callable[[Callable[..., Any]], Group]:
     return click.group(cls=Group, examples=examples)
 
 
-json_option = functools.partial(
-    click.option, "--json", "as_json", is_flag=True, help="Print JSON for programs."
-)
+json_option = functools.partial(click.option, "--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def open_town() -> Town:

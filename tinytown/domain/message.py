@@ -126,6 +126,8 @@ def parse(raw: str) -> Message:
         raise Unreadable(f"not JSON: {error}") from error
     if not isinstance(stored, dict):
         raise Unreadable("not a JSON object")
+    if "\\u" in raw and not _is_storable(dump(stored)):
+        raise Unreadable("half a character (a lone surrogate) in it")
     kind = stored.get("type")
     if not isinstance(kind, str) or kind not in TYPES:
         raise Unreadable(f"unknown message type {kind!r}")
@@ -175,6 +177,14 @@ def _payload(kind: str, stored: dict[str, Any]) -> dict[str, Any]:
     if kind == "confirmation" and payload["ack_type"].get("type") not in ACK_TYPES:
         raise Unreadable("unknown ack_type")
     return payload | {n: v for n, v in stored.items() if n not in _ENVELOPE and n not in payload}
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(stored: dict[str, Any], name: str) -> str | None:

@@ -32,7 +32,10 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Build from stored text. Raises ValueError when it is no JSON object of this kind."""
-        raw = json.loads(text)
+        try:
+            raw = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
         if not isinstance(raw, dict):
             raise ValueError(f"{cls.__name__} is not a JSON object")  # noqa: TRY004  the text is bad, not the caller
         try:

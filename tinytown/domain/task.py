@@ -43,7 +43,7 @@ class Task(Record):
 
     def assigned(self, agent_id: str, by: str, at: str) -> Self:
         """Given to an agent."""
-        return self._moved(TaskState.ASSIGNED, at, assigned_to=agent_id, assigned_by=by)
+        return self._moved(TaskState.ASSIGNED, at, assigned_to=agent_id, assigned_by=by, started_at=None)
 
     def started(self, at: str) -> Self:
         """An agent began a run on it."""

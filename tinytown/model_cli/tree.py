@@ -11,7 +11,13 @@ from tinytown.processes import Identity
 
 
 def members(leader: Identity, mark: str | None) -> list[Identity]:
-    """Those that live now."""
+    """Those that live now.
+
+    Where this process is a subreaper (every actor is) the whole tree stays below it, daemons included, so all
+    that was born below it since the leader is of the tree. Elsewhere the process table is searched.
+    """
+    if processes.is_subreaper():
+        return [p for p in processes.descendants(os.getpid()) if p.started >= leader.started]
     found = {process.pid: process for process in processes.kin(leader)}
     for process in processes.marked(mark) if mark else []:
         found.setdefault(process.pid, process)

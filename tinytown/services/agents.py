@@ -224,9 +224,9 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
     tx.expect(keys.agent(old.agent.id), old.raw)
     tx.expect_field(keys.wanted, old.agent.id, None)
     for kind in (keys.urgent, keys.inbox, keys.dead):
-        texts = store.call(lambda r, key=kind(old.agent.id): r.lrange(key, 0, -1))
-        tx.expect_length(kind(old.agent.id), len(texts))
-        if texts:
+        (length,) = store.read(("LLEN", kind(old.agent.id)))
+        tx.expect_length(kind(old.agent.id), length)
+        if length:
             tx.do("RENAME", kind(old.agent.id), kind(new.id))
     tx.expect_length(keys.claimed(old.agent.id), 0)
     if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):

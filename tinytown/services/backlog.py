@@ -112,10 +112,10 @@ def claim_for_role(town: Town, agent: Agent) -> Task | None:
         return None
     while waiting := for_role(town, agent.role_id, 1):
         tx = town.store.transaction()
-        raw = town.store.call(lambda r: r.get(tx.keys.task(waiting[0].id)))
-        task = read_task(raw)
-        if task is None or task.state is not TaskState.PENDING:
+        found = town.store.tasks.get(waiting[0].id)
+        if found is None or found[1].state is not TaskState.PENDING:
             return None
+        raw, task = found
         try:
             given = _give(town, tx, raw, task, agent, task.assigned_by or ids.SUPERVISOR_ID)
             town.store.commit(tx)

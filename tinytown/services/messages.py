@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tinytown import clock, ids
 from tinytown.domain.message import Message, Priority, Sort, Unreadable, confirmation_of, parse
@@ -39,22 +40,24 @@ class Mailbox:
         return sum(message.is_actionable for message in self.messages)
 
 
-def send(  # noqa: PLR0913  one verb with its options
-    town: Town, to: str, text: str, caller: Caller, *, kind: str = "task", urgent: bool = False, sender: str | None = None
+def send(
+    town: Town,
+    to: str,
+    text: str,
+    caller: Caller,
+    *,
+    kind: str = "task",
+    urgent: bool = False,
+    sender: str | None = None,
 ) -> Message:
     """Put a message into a mailbox. Raises AgentNotFound for the recipient or the sender, Invalid."""
     clean = tasks.check_description(text)
     town.ensure_redis()
     from_id = agents.mailbox_of(town, sender)[0] if sender else caller.id
     to_id, _name = agents.mailbox_of(town, to)
-    body = {
-        "task": ("task", {"description": clean}),
-        "query": ("query", {"question": clean}),
-        "info": ("informational", {"summary": clean}),
-        "ack": ("confirmation", {"ack_type": confirmation_of(clean)}),
-    }[kind]
+    body_type, payload = _body(kind, clean)
     priority = Priority.URGENT if urgent else Priority.NORMAL
-    message = mail.compose(from_id, to_id, body[0], body[1], priority=priority)
+    message = mail.compose(from_id, to_id, body_type, payload, priority=priority)
 
     def build(tx: Transaction) -> Message:
         agents.mailbox_of(town, to_id)
@@ -96,7 +99,7 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
     def build(tx: Transaction) -> Message:
         agent_id, letter, message = _find_dead(town, letter_id, agent)
         if message is None:
-            raise Conflict("That dead letter is no readable message.", f"Drop it with: tt inbox --dead --drop {letter_id}")
+            raise Conflict("It is no readable message.", f"Drop it with: tt inbox --dead --drop {letter_id}")
         if message.task_id:
             raw, task = tasks.find(town, message.task_id)
             again = task.retried(agent_id, clock.stamp())
@@ -136,6 +139,18 @@ def letter_id(letter: DeadLetter) -> str:
     return hashlib.sha256(letter.raw.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+def _body(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    match kind:
+        case "query":
+            return "query", {"question": text}
+        case "info":
+            return "informational", {"summary": text}
+        case "ack":
+            return "confirmation", {"ack_type": confirmation_of(text)}
+        case _:
+            return "task", {"description": text}
+
+
 def _find_dead(town: Town, reference: str, agent: str | None) -> tuple[str, DeadLetter, Message | None]:
     rows = [agents.resolve(town, agent)] if agent else town.store.agents.all()
     text = reference.strip().lower()
@@ -149,7 +164,7 @@ def _find_dead(town: Town, reference: str, agent: str | None) -> tuple[str, Dead
     if not found:
         raise NotFound(f"No dead letter {reference}.", "See them with: tt inbox --all --dead")
     if len(found) > 1:
-        raise Conflict(f"Dead letter reference '{reference}' is ambiguous ({len(found)} match).", "Give more of the id.")
+        raise Conflict(f"Dead letter '{reference}' is ambiguous ({len(found)} match).", "Give more of the id.")
     return found[0]
 
 

@@ -22,7 +22,7 @@ END_WITHIN_S = 1.0
 DIED = Outcome(OutcomeKind.CRASHED, "the agent's process died during the round")
 
 
-def leftovers(journal: Journal, agent_id: str, epoch: int | None = None) -> list[processes.Identity]:
+def leftovers(journal: Journal, agent_id: str) -> list[processes.Identity]:
     """What still lives of the models of this agent's (dead) actors; none when no round was in progress."""
     entry = journal.round()
     if entry is None or entry.agent_id != agent_id:
@@ -105,10 +105,9 @@ def last_record(tx: Transaction, row: AgentRow, state: AgentState, reason: str) 
 
 
 def finish_stopped(town: Town, agent_ids: list[str] | None = None) -> list[str]:
-    """End every agent of this host (of `agent_ids`) that is wished to stop, or ran in a terminal, and has no
-    living process.
+    """End the agents (of `agent_ids`) that are wished to stop, or ran in a terminal, and have no living process.
 
-    For whoever holds the supervisor's lock. Returns their names.
+    Only those of this host. For whoever holds the supervisor's lock. Returns their names.
     """
     agents = town.store.agents
     names = []

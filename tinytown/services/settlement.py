@@ -6,7 +6,6 @@ will be no successor. The agent's epoch decides who may.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -74,8 +73,11 @@ class _Facts:
 
 
 def judge(outcome: Outcome, task: Task | None, complete_on: str) -> Outcome:
-    """The outcome as it counts: a task that its model completed is a success; one that waits for the call is not."""
-    if task is not None and task.state is TaskState.COMPLETED:
+    """The outcome as it counts: a task that its model completed is a success; one that waits for the call is not.
+
+    A run that was ended because somebody else completed its task stays uncharged.
+    """
+    if task is not None and task.state is TaskState.COMPLETED and outcome.kind is not OutcomeKind.STOPPED:
         return replace(outcome, kind=OutcomeKind.OK)
     if outcome.kind is OutcomeKind.OK and complete_on == "explicit" and task is not None and not task.state.is_terminal:
         return replace(outcome, kind=OutcomeKind.NO_CHANGE, detail="ended without 'tt task complete'")
@@ -165,7 +167,7 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
             returned.append(message)
             attempts[message.id] = tried
             tx.do("HSET", keys.attempts(agent.id), message.id, tried)
-            tx.event(mail.message_event("message_requeued", f"{outcome.kind}: {outcome.detail}"[:300], message, agent.id))
+            tx.event(mail.message_event("message_requeued", _why(outcome), message, agent.id))
         else:
             tx.do("HDEL", keys.attempts(agent.id), message.id)
             if fate is Fate.BURY:
@@ -191,17 +193,15 @@ def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
     if fate is Fate.PUT_BACK:
         if task.state is TaskState.RUNNING:
             tx.save_task(raw, task.put_back(at), task)
-            tx.event(_task_event("task_requeued", task, TaskState.ASSIGNED, f"{outcome.kind}: {outcome.detail}"[:300]))
+            tx.event(_task_event("task_requeued", task, TaskState.ASSIGNED, _why(outcome)))
         return
     done = fate is Fate.ACK
     state = TaskState.COMPLETED if done else TaskState.FAILED
-    result = (outcome.result or "Completed") if done else f"{outcome.kind}: {outcome.detail}".rstrip(": ")
+    result = (outcome.result or "Completed") if done else _why(outcome)
     finish_task(town, tx, raw, task, state, result, run or agent.id)
 
 
-def finish_task(
-    town: Town, tx: Transaction, raw: str, task: Task, state: TaskState, result: str, by: str
-) -> Task:
+def finish_task(town: Town, tx: Transaction, raw: str, task: Task, state: TaskState, result: str, by: str) -> Task:
     """The one terminal transition of a task: record, index, counter, event, and a word to who assigned it."""
     ended = task.ended(state, result, by, clock.stamp())
     tx.save_task(raw, ended, task)
@@ -221,9 +221,10 @@ def finish_task(
 
 
 def _bury(tx: Transaction, agent: Agent, message: Message, outcome: Outcome, attempts: int) -> None:
-    reason = f"{outcome.kind}: {outcome.detail}".rstrip(": ")
+    reason = _why(outcome)
     bury(tx, agent.id, message.raw, reason, clock.stamp(), attempts)
-    tx.event(mail.message_event("message_dead", f"given up after {attempts} attempt(s): {reason}"[:300], message, agent.id))
+    text = f"given up after {attempts} attempt(s): {reason}"
+    tx.event(mail.message_event("message_dead", text, message, agent.id))
 
 
 def _follow(town: Town, tx: Transaction, agent: Agent, facts: _Facts, outcome: Outcome, ended: Round) -> None:
@@ -249,6 +250,10 @@ def _hold(tx: Transaction, agent: Agent, outcome: Outcome) -> None:
 
 def _record(agent: Agent, state: AgentState) -> Agent:
     return agent.having(state=state, current_task=None, last_active_at=clock.stamp())
+
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.kind}: {outcome.detail}".rstrip(": ")[:300]
 
 
 def _task_event(kind: str, task: Task, state: TaskState, text: str) -> Event:

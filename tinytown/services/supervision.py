@@ -59,7 +59,7 @@ def ensure_running(town: Town) -> bool:
     try:
         if is_running(town):
             return False
-        child = subprocess.Popen(  # noqa: S603  our own interpreter and module
+        child = subprocess.Popen(
             [sys.executable, "-m", "tinytown", "--town", str(town.root), "supervise"],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -80,7 +80,8 @@ def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> 
         try:
             again = task.retried(agent_id, clock.stamp())
         except Conflict as error:
-            raise Conflict(f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried.") from error
+            text = f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried."
+            raise Conflict(text) from error
         tx.save_task(raw, again, task)
         if task.assigned_to:
             _drop_dead_letters(town, tx, task.assigned_to, task.id)
@@ -176,4 +177,3 @@ def _event(kind: str, text: str, task: Task, old: TaskState) -> Event:
         kind, text, clock.stamp(), agent_id=task.assigned_to, task_id=task.id,
         old_state=old.value, new_state=task.state.value,
     )  # fmt: skip
-

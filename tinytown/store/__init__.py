@@ -23,7 +23,7 @@ from tinytown.store.tasks import Tasks
 from tinytown.store.transaction import COMMIT_TOKEN_TTL_S, Stale, Transaction
 
 if TYPE_CHECKING:
-    import redis
+    from redis import Redis as Client
 
 _SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text("utf-8")
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -53,7 +53,7 @@ class Store:
         self._events_kept = events_kept
 
     @functools.cached_property
-    def redis(self) -> redis.Redis:
+    def redis(self) -> Client:
         """The command client: bounded time-outs and retries, for idempotent calls only."""
         return self.connector.client(timeout_s=self._timeout_s, retries=self._retries)
 
@@ -81,7 +81,7 @@ class Store:
         if answer[0] == 0:
             raise Stale(tx.label(int(answer[1])))
 
-    def call(self, function: Callable[[redis.Redis], Any]) -> Any:
+    def call(self, function: Callable[[Client], Any]) -> Any:
         """Run `function(client)`; the client's errors become the project's."""
         with translate(self.connector):
             return function(self.redis)
@@ -91,14 +91,14 @@ class Store:
         with translate(self.connector):
             pipe = self.redis.pipeline(transaction=False)
             for command in commands:
-                pipe.execute_command(*command)
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
             return list(pipe.execute())
 
     @staticmethod
-    def _script(client: redis.Redis, keys: Sequence[str], argv: Sequence[str]) -> Any:
+    def _script(client: Client, keys: Sequence[str], argv: Sequence[str]) -> Any:
         from redis.exceptions import NoScriptError  # noqa: PLC0415  redis costs 120 ms to import
 
         try:
-            return client.execute_command("EVALSHA", _SCRIPT_SHA, len(keys), *keys, *argv)
+            return client.evalsha(_SCRIPT_SHA, len(keys), *keys, *argv)
         except NoScriptError:
-            return client.execute_command("EVAL", _SCRIPT, len(keys), *keys, *argv)
+            return client.eval(_SCRIPT, len(keys), *keys, *argv)

@@ -126,5 +126,3 @@ def save_wish(tx: Transaction, agent_id: str, raw: str | None, wish: Wish | None
 def take_lease(tx: Transaction, name: str, token: str) -> None:
     """Hold the lease from now for its time to live."""
     tx.do("SET", tx.keys.lease(name), token, "EX", LEASE_TTL_S)
-
-

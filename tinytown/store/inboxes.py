@@ -76,7 +76,8 @@ def read_dead_letter(raw: str) -> DeadLetter:
     """Read a list element of `dead`; anything unreadable is shown as it is."""
     try:
         stored: dict[str, Any] = json.loads(raw)
-        return DeadLetter(str(stored["message"]), str(stored["reason"]), str(stored["at"]), int(stored["attempts"]), raw)
+        text, reason, at = (str(stored[name]) for name in ("message", "reason", "at"))
+        return DeadLetter(text, reason, at, int(stored["attempts"]), raw)
     except (ValueError, KeyError, TypeError):
         return DeadLetter(raw, "unreadable dead letter", "", 0, raw)
 

@@ -78,11 +78,7 @@ class ManagedServer:
         with self._locked(clock.monotonic() + timeout_s):
             process = self.identity()
             if process is not None:
-                # TERM is SHUTDOWN, but goes to this process and no other, and needs no password.
-                processes.send(process, signal.SIGTERM)
-                if not _ended(process, timeout_s):
-                    processes.send(process, signal.SIGKILL)
-                    _ended(process, timeout_s)
+                _end(process, timeout_s)
             self._clean()
             return process is not None
 
@@ -112,7 +108,8 @@ class ManagedServer:
         except (exceptions.AuthenticationError, exceptions.ResponseError):
             return Answer.READY  # it lives and refuses: for `Connector.check` to explain
         except (exceptions.RedisError, OSError) as error:
-            return Answer.READY if "[SSL" in str(error) else Answer.SILENT  # as above, a certificate
+            refused = "_ssl.c" in str(error) or "max number of clients" in str(error)
+            return Answer.READY if refused else Answer.SILENT  # as above
         finally:
             client.close()
         return Answer.READY
@@ -124,7 +121,8 @@ class ManagedServer:
             answer = self.look()
             if answer is Answer.NOBODY and self.identity() is None and not self._is_inhabited():
                 return answer
-            if answer in {Answer.READY, Answer.SILENT}:
+            # A server that was killed just now may still accept until its last thread has gone.
+            if answer is Answer.READY or (answer is Answer.SILENT and self.identity() is not None):
                 return answer
             if clock.monotonic() > (deadline if answer is Answer.LOADING else patience):
                 return Answer.SILENT
@@ -266,8 +264,12 @@ class ManagedServer:
         """Remove what a dead server left; the socket only when nobody listens on it."""
         stale = [self._record, self.folder / "redis.pid"]
         path = self.connector.socket_path
-        if path is not None and path.is_socket() and self._knock() is Answer.NOBODY:
-            stale.append(path)
+        if path is not None and path.is_socket():
+            knock = self._knock()
+            if knock is Answer.NOBODY:
+                stale.append(path)
+            elif isinstance(knock, socket.socket):
+                knock.close()
         for left in stale:
             with contextlib.suppress(FileNotFoundError):
                 left.unlink()
@@ -289,14 +291,19 @@ class ManagedServer:
             lock.release()
 
 
-def _ended(process: Identity, timeout_s: float) -> bool:
-    """Wait for its end; False when it still lives after that time."""
+def _end(process: Identity, timeout_s: float) -> None:
+    """TERM, which is SHUTDOWN for exactly this process and without a password; after the time-out KILL."""
     fd = processes.open_pidfd(process)
     if fd is None:
-        return True
+        return
     try:
-        waiter = select.poll()
-        waiter.register(fd, select.POLLIN)
-        return bool(waiter.poll(timeout_s * 1000))
+        # One descriptor for both waits: it fires when the last thread has gone and the socket is closed,
+        # while the process counts as dead (a zombie) from its first thread's end.
+        gone = select.poll()
+        gone.register(fd, select.POLLIN)
+        for signum, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, GONE_TIMEOUT_S)):
+            processes.send(process, signum)
+            if gone.poll(patience_s * 1000):
+                return
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ from tinytown.store.binary import ServerBinary
 from tinytown.store.connection import Connector
 
 LINES_SHOWN = 3
+_PREFIX = re.compile(r"\d+:[A-Z] .*?\d\d:\d\d:\d\d\.\d+ ([.\-*#]) ")
 
 # What the log says -> the error, its line, its remedy; the first that fits.
 _CASES: tuple[tuple[str, type[TinytownError], str, str], ...] = (
@@ -60,10 +61,11 @@ def since(path: Path, offset: int) -> str:
 
 
 def last_lines(text: str) -> str:
-    """The end of the log in one line, without process ids and times."""
-    lines = [re.sub(r"^\d+:[A-Z] .*?\d\d:\d\d:\d\d\.\d+ [.\-*#] ", "", line).strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith("WARNING Memory overcommit")]
-    return " / ".join(told[-LINES_SHOWN:]) or "it wrote nothing"
+    """The end of the log in one line, without process ids and times; the warnings, if it has any."""
+    lines = [(_PREFIX.match(line), line) for line in text.splitlines() if "WARNING Memory overcommit" not in line]
+    warnings = [line for prefix, line in lines if prefix and prefix[1] == "#"]
+    told = [_PREFIX.sub("", line).strip() for line in warnings or [line for _, line in lines]]
+    return " / ".join([line for line in told if line][-LINES_SHOWN:]) or "it wrote nothing"
 
 
 def explain(text: str, found: ServerBinary, connector: Connector) -> TinytownError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
 
 if TYPE_CHECKING:
+    import redis
+
     from tinytown.store import Store
 
 _CHUNK = 1000
@@ -32,7 +35,7 @@ class Tasks:
         found: list[str | None] = []
         for start in range(0, len(task_ids), _CHUNK):
             keys = [self._keys.task(i) for i in task_ids[start : start + _CHUNK]]
-            found += self._store.call(lambda r, keys=keys: r.mget(keys))
+            found += self._store.call(functools.partial(_mget, keys))
         return found
 
     def many(self, task_ids: Sequence[str]) -> list[Task]:
@@ -54,6 +57,10 @@ class Tasks:
         """Ids of the tasks without an agent, in order."""
         found: list[str] = self._store.call(lambda r: r.lrange(self._keys.backlog, start, stop))
         return found
+
+
+def _mget(keys: list[str], client: redis.Redis) -> Any:
+    return client.mget(keys)
 
 
 def read_task(raw: str | None) -> Task | None:

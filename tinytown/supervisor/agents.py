@@ -6,7 +6,8 @@ import signal
 from collections.abc import Callable
 
 from tinytown import clock, processes
-from tinytown.actors.agent import AgentActor, Post
+from tinytown.actors.agent import AgentActor
+from tinytown.actors.post import Post
 from tinytown.domain.agent import Wish
 from tinytown.domain.event import Event
 from tinytown.domain.outcome import Outcome, OutcomeKind
@@ -16,7 +17,6 @@ from tinytown.signals import SignalQueue
 from tinytown.store import Store
 from tinytown.store.agents import read_wish, save_wish
 from tinytown.store.transaction import Stale
-from tinytown.supervisor.beats import Beats
 from tinytown.supervisor.child import Child, ChildSpec
 from tinytown.town import Town
 
@@ -25,10 +25,9 @@ UPKEEP_S = 3600.0
 ACTOR_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
-def wish_of(store: Store, agent_id: str) -> tuple[str | None, Wish | None]:
-    """The wish as it is now, raw and read."""
-    raw = store.call(lambda r: r.hget(store.keys.wanted, agent_id))
-    return raw, read_wish(raw)
+def wish_of(store: Store, agent_id: str) -> Wish | None:
+    """The wish as it is now."""
+    return read_wish(store.call(lambda r: r.hget(store.keys.wanted, agent_id)))
 
 
 def new_epoch(store: Store, child: Child, known: dict[str, str]) -> int | None:
@@ -95,17 +94,12 @@ def note_stopped(town: Town, child: Child) -> None:
         journal.write_round(entry.ended(Outcome(OutcomeKind.STOPPED, "the supervisor stopped")), sync=True)
 
 
-def beat_of(beats: Beats, slot: int) -> Callable[[], None]:
-    """The child's end of its slot."""
-    return lambda: beats.beat(slot)
-
-
 def actor_main(
-    town: Town, spec: ChildSpec, epoch: int, supervisor: processes.Identity, beat: Callable[[], None]
-) -> Callable[[], int]:
-    """What runs in the forked child."""
+    town: Town, spec: ChildSpec, epoch: int, supervisor: processes.Identity
+) -> Callable[[Callable[[], None]], int]:
+    """What runs in the forked child, given its beat."""
 
-    def main() -> int:
+    def main(beat: Callable[[], None]) -> int:
         own = Town(town.root, town.config)
         signals = SignalQueue(ACTOR_SIGNALS)
         post = Post(spec.id, spec.name, epoch, parent=supervisor)

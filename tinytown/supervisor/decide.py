@@ -53,7 +53,7 @@ class Forget:
 Decision = Restart | GiveUp | Forget
 
 
-def after_exit(  # noqa: PLR0913  the facts
+def after_exit(
     restart: RestartType,
     exited: Exit,
     *,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from setproctitle import setproctitle
 
-from tinytown.actors.agent import AgentActor, Post
+from tinytown.actors.agent import AgentActor
+from tinytown.actors.post import Post
 from tinytown.errors import NotFound
 from tinytown.signals import SignalQueue
 from tinytown.supervisor.agents import ACTOR_SIGNALS

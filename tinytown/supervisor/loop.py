@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import random
 import selectors
 import signal
@@ -16,16 +15,14 @@ from tinytown import clock, processes
 from tinytown import config as settings
 from tinytown.domain.agent import Wish
 from tinytown.errors import TinytownError
-from tinytown.journal import ActorEntry
 from tinytown.signals import SignalQueue
 from tinytown.store.agents import read_wish, take_lease
 from tinytown.store.keys import LEASE_TTL_S
 from tinytown.supervisor import agents as keeping
-from tinytown.supervisor.beats import Beats
 from tinytown.supervisor.child import Child, ChildSpec, Phase
+from tinytown.supervisor.children import HUNG_KILL_S, Children
 from tinytown.supervisor.decide import Exit, GiveUp, Restart, after_exit
 from tinytown.supervisor.doorbell import Doorbell
-from tinytown.supervisor.fork import Forked, exit_code, fork, reap_orphans
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.notify import Notifier
 from tinytown.supervisor.reconcile import reconcile
@@ -38,7 +35,6 @@ AWAY_RETRY_MAX_S = 1.0
 RENEW_S = 10.0
 STARTS_PER_PASS = 8
 LEFTOVER_PAUSE_S = 0.005
-HUNG_KILL_S = 2.0
 END_KILL_S = 5.0
 ADOPTED_LOOK_S = 5.0
 NOW_SIGNAL = signal.SIGUSR1
@@ -52,18 +48,16 @@ class Supervisor:
         self.town = Town(town.root, town.config, is_hurried=True)
         self.store = self.town.store
         self.log = log
-        self.children: dict[str, Child] = {}
         self._me = processes.own()
         self._started = clock.monotonic()
         self._selector = selectors.DefaultSelector()
         self._signals = SignalQueue(CAUGHT)
         self._doorbell = Doorbell(self.town.doorbell)
-        self._beats = Beats()
         self._notify = Notifier()
+        self.children = Children(self._selector, self._leave_behind)
         self._redis = RedisKeeper(self.town, self._leave_behind, log.write)
         self._wishes: dict[str, str] = {}
         self._wanted: dict[str, Wish] = {}
-        self._helpers: dict[int, Forked] = {}
         self._look_due = True
         self._look_at = 0.0
         self._away_since: float | None = None
@@ -89,7 +83,7 @@ class Supervisor:
         gc.freeze()  # children share what is there now; their collector leaves it alone
         self.log.write(f"🏘️ Supervisor of town '{self.town.name}' is up (pid {self._me.pid})")
         self._notify.ready()
-        while not (self._stopping and not any(c.is_alive for c in self.children.values())):
+        while not (self._stopping and not self.children.alive):
             self._pass()
             self._sleep()
         self._finish()
@@ -119,16 +113,14 @@ class Supervisor:
         if self._look_due or now >= self._look_at:
             self._look()
             self._look_at = now + TICK_S
-        for child in list(self.children.values()):
+        for child in self.children:
             if child.phase is Phase.DEAD and now >= child.start_at:
                 self._after_death(child)
         self._start_due(now)
         self._check_adopted(now)
         if now >= self._upkeep_at:
             self._upkeep_at = now + keeping.UPKEEP_S
-            helper = fork(lambda: keeping.upkeep(self.town), self._leave_behind)
-            self._helpers[helper.pidfd] = helper
-            self._selector.register(helper.pidfd, selectors.EVENT_READ)
+            self.children.run_helper(lambda: keeping.upkeep(self.town))
 
     # Redis
 
@@ -165,7 +157,7 @@ class Supervisor:
         self._look_due = False
         self._wishes = wishes
         self._wanted = {i: wish for i, raw in wishes.items() if (wish := read_wish(raw)) is not None}
-        plan = reconcile(self._wanted, self.children.keys(), self.town.host)
+        plan = reconcile(self._wanted, self.children.ids, self.town.host)
         for agent_id in plan.start:
             self._add(agent_id, self._wanted[agent_id])
         if plan.finish or plan.look_at:
@@ -178,62 +170,37 @@ class Supervisor:
 
     def _add(self, agent_id: str, wish: Wish) -> None:
         """A child for a wish: adopted when an actor of it lives, else to be started."""
-        spec = ChildSpec(agent_id, wish.name, shutdown_s=self.town.config.supervisor.grace_s)
-        child = Child(spec, Phase.WAITING)
-        self.children[agent_id] = child
+        child = self.children.add(ChildSpec(agent_id, wish.name, shutdown_s=self.town.config.supervisor.grace_s))
         entry = self.town.journal(wish.name).actor()
         if entry is None or entry.agent_id != agent_id:
             return
         child.starts = [start for start in entry.starts if start >= wish.since]
-        fd = processes.open_pidfd(entry.process)
-        if fd is not None:
-            self._adopt(child, entry, fd)
-
-    def _adopt(self, child: Child, entry: ActorEntry, fd: int) -> None:
-        child.phase, child.identity, child.pidfd, child.epoch = Phase.RUNNING, entry.process, fd, entry.epoch
-        child.up_since = clock.monotonic()
-        self._selector.register(fd, selectors.EVENT_READ)
-        self.log.write(f"🤝 agent {child.spec.name} adopted (pid {entry.process.pid}); it finishes its round")
+        if self.children.adopt(child, entry.process, entry.epoch):
+            self.log.write(f"🤝 agent {wish.name} adopted (pid {entry.process.pid}); it finishes its round")
 
     def _end(self, child: Child) -> None:
         """Nobody wants it any more: ask, then insist."""
-        if child.phase is Phase.RUNNING and child.identity is not None:
-            processes.send(child.identity, signal.SIGTERM)
-            child.phase = Phase.ENDING
-            child.kill_at = clock.monotonic() + child.spec.shutdown_s
-        elif not child.is_alive:
-            self._forget(child)
+        if child.is_alive:
+            self.children.end(child, signal.SIGTERM, child.spec.shutdown_s)
+        else:
+            self.children.forget(child)
 
     # Deaths
 
-    def _on_death(self, child: Child) -> None:
-        code = None
-        if child.process is not None:
-            code = exit_code(child.process)
-            if code is None:
-                return  # the descriptor fires before the code is there
-        self._selector.unregister(child.pidfd)
-        os.close(child.pidfd)
-        self._beats.free(child.slot)
-        child.process, child.pidfd, child.slot, child.identity = None, -1, -1, None
-        child.exit_code, child.phase, child.start_at = code, Phase.DEAD, 0.0
-        if self._stopping:
-            keeping.note_stopped(self.town, child)
-
     def _after_death(self, child: Child) -> None:
         """Leftovers first, then what its end means. Raises RedisAway: then it is tried again when Redis is back."""
-        raw, wish = keeping.wish_of(self.store, child.spec.id)
+        wish = keeping.wish_of(self.store, child.spec.id)
         exited = Exit(child.exit_code, child.hung)
         if wish is None:
             self.log.write(f"⏹️ agent {child.spec.name} stopped ({exited.describe()})")
-            self._forget(child)
+            self.children.forget(child)
             return
         if keeping.end_leftovers(self.town, child):
             child.start_at = clock.monotonic() + LEFTOVER_PAUSE_S
             return
         if wish.stop:
             keeping.finish_gone(self.town, [child.spec.id], self.log.write)
-            self._forget(child)
+            self.children.forget(child)
             self._look_due = True
             return
         self._decide(child, exited, wish)
@@ -252,7 +219,7 @@ class Supervisor:
         if isinstance(decision, GiveUp):
             keeping.give_up(self.town, child, decision.reason)
             self.log.write(f"❌ agent {child.spec.name}: {exited.describe()}; given up: {decision.reason}")
-            self._forget(child)
+            self.children.forget(child)
         elif isinstance(decision, Restart):
             pause = f"in {decision.after_s:.1f} s" if decision.after_s else "at once"
             self.log.write(f"💥 agent {child.spec.name}: {exited.describe()}; restart {pause}")
@@ -260,44 +227,33 @@ class Supervisor:
             child.restarts += 1
             child.phase, child.start_at = Phase.WAITING, clock.monotonic() + decision.after_s
         else:
-            self._forget(child)
-
-    def _forget(self, child: Child) -> None:
-        del self.children[child.spec.id]
+            self.children.forget(child)
 
     def _hung(self, now: float) -> None:
-        limit = self.town.config.supervisor.hung_s
-        for child in self.children.values():
-            if child.identity is None:
-                continue
-            if child.phase is Phase.RUNNING and child.slot >= 0 and self._beats.age(child.slot) > limit:
-                self._declare_hung(child, now)
-            elif child.phase is Phase.ENDING and now >= child.kill_at:
-                processes.send(child.identity, signal.SIGKILL)
-                child.kill_at = now + HUNG_KILL_S
+        for child in self.children.silent(self.town.config.supervisor.hung_s):
+            self._declare_hung(child)
+        self.children.kill_overdue(now)
 
-    def _declare_hung(self, child: Child, now: float) -> None:
-        assert child.identity is not None
+    def _declare_hung(self, child: Child) -> None:
         self.log.write(f"🧟 agent {child.spec.name} is hung (no beat); ending it")
         child.hung = True
-        child.phase, child.kill_at = Phase.ENDING, now + HUNG_KILL_S
-        processes.send(child.identity, signal.SIGTERM)
+        self.children.end(child, signal.SIGTERM, HUNG_KILL_S)
 
     def _check_adopted(self, now: float) -> None:
         """An adopted actor's beat is its lease; nothing counts until Redis was there for a whole TTL."""
         if now < self._adopted_at:
             return
         self._adopted_at = now + ADOPTED_LOOK_S
-        adopted = [c for c in self.children.values() if c.is_adopted and c.phase is Phase.RUNNING]
+        adopted = [c for c in self.children if c.is_adopted and c.phase is Phase.RUNNING]
         for child in adopted:
             lapsed = max(child.up_since, self._back_at) + LEASE_TTL_S < now
             if lapsed and self.store.agents.lease(child.spec.id) is None:
-                self._declare_hung(child, now)
+                self._declare_hung(child)
 
     # Starting
 
     def _start_due(self, now: float) -> None:
-        due = [c for c in self.children.values() if c.phase is Phase.WAITING and c.start_at <= now]
+        due = [c for c in self.children if c.phase is Phase.WAITING and c.start_at <= now]
         for child in due[:STARTS_PER_PASS]:
             self._start(child)
 
@@ -309,18 +265,12 @@ class Supervisor:
         epoch = keeping.new_epoch(self.store, child, self._wishes)
         if epoch is None:
             self._look_due = True
-            if keeping.wish_of(self.store, child.spec.id)[1] is None:
-                self._forget(child)
+            if keeping.wish_of(self.store, child.spec.id) is None:
+                self.children.forget(child)
             return
-        child.slot = self._beats.take()
-        beat = keeping.beat_of(self._beats, child.slot)
-        main = keeping.actor_main(self.town, child.spec, epoch, self._me, beat)
-        forked = fork(main, self._leave_behind)
-        child.process, child.identity, child.pidfd = forked.process, forked.identity, forked.pidfd
-        child.phase, child.epoch, child.up_since = Phase.RUNNING, epoch, clock.monotonic()
-        child.starts.append(clock.wall())
-        self._selector.register(child.pidfd, selectors.EVENT_READ)
-        self.log.write(f"▶️ agent {child.spec.name} started (pid {forked.identity.pid}, epoch {epoch})")
+        self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
+        assert child.identity is not None
+        self.log.write(f"▶️ agent {child.spec.name} started (pid {child.identity.pid}, epoch {epoch})")
 
     def _leave_behind(self) -> None:
         """In a fresh child: what only the supervisor may use. Closed, not unregistered."""
@@ -328,9 +278,7 @@ class Supervisor:
         self._signals.close()
         self._doorbell.close_in_child()
         self.store.close()
-        for child in self.children.values():
-            if child.pidfd >= 0:
-                os.close(child.pidfd)
+        self.children.close_in_child()
 
     # Stopping
 
@@ -338,9 +286,7 @@ class Supervisor:
         if signum == signal.SIGHUP:
             self._reload()
         elif signum == signal.SIGCHLD:
-            own = [c.process.pid for c in self.children.values() if c.process is not None]
-            helpers = [helper.process.pid for helper in self._helpers.values()]
-            reap_orphans({pid for pid in (*own, *helpers, self._redis.own_pid) if pid is not None})
+            self.children.reap_orphans(self._redis.own_pid)
         elif signum in (signal.SIGTERM, signal.SIGINT):
             again = self._stopping and signum == signal.SIGINT
             self._stop(at_once=again)
@@ -352,7 +298,7 @@ class Supervisor:
             self._stopping = True
             self._notify.stopping()
             self._grace_until, self._kill_at = now + grace, now + grace + END_KILL_S
-            alive = [c for c in self.children.values() if c.is_alive]
+            alive = self.children.alive
             self.log.write(f"🛑 Stopping {len(alive)} agent(s), grace {grace:g} s")
             for child in alive:
                 if child.identity is not None:
@@ -363,16 +309,16 @@ class Supervisor:
 
     def _hurry(self, now: float) -> None:
         """The grace time is over: end the models too; then kill what does not go."""
-        alive = [c for c in self.children.values() if c.is_alive and c.identity is not None]
+        alive = [(child, child.identity) for child in self.children.alive if child.identity is not None]
         if self._grace_until and now >= self._grace_until:
             self._grace_until = 0.0
-            for child in alive:
-                processes.send(child.identity, NOW_SIGNAL)  # type: ignore[arg-type]
+            for _child, process in alive:
+                processes.send(process, NOW_SIGNAL)
         if now >= self._kill_at:
             self._kill_at = now + END_KILL_S
-            for child in alive:
+            for child, process in alive:
                 self.log.write(f"🔪 agent {child.spec.name} did not go; killed")
-                processes.send(child.identity, signal.SIGKILL)  # type: ignore[arg-type]
+                processes.send(process, signal.SIGKILL)
 
     def _finish(self) -> None:
         with contextlib.suppress(TinytownError):
@@ -404,7 +350,7 @@ class Supervisor:
             dues.append(now)
         if self._away_since is not None:
             dues.append(self._retry_at)
-        for child in self.children.values():
+        for child in self.children:
             if child.phase in {Phase.WAITING, Phase.DEAD} and self._away_since is None and not self._stopping:
                 dues.append(child.start_at)
             elif child.phase is Phase.ENDING:
@@ -427,19 +373,13 @@ class Supervisor:
                 self._on_signal(signum)
         elif fd == self._doorbell.fd:
             self._look_due = self._doorbell.answer(self.status) or self._look_due
-        elif fd in self._helpers:
-            if exit_code(self._helpers[fd].process) is not None:
-                self._selector.unregister(fd)
-                os.close(fd)
-                del self._helpers[fd]
         elif fd in self._redis.fds:
             self._selector.unregister(fd)
             self._redis.on_ready(fd)
         else:
-            for child in self.children.values():
-                if child.pidfd == fd:
-                    self._on_death(child)
-                    return
+            child = self.children.on_ready(fd)
+            if child is not None and self._stopping:
+                keeping.note_stopped(self.town, child)
 
     def status(self) -> dict[str, Any]:
         """What `tt supervise --status` shows. Works without Redis."""
@@ -450,24 +390,11 @@ class Supervisor:
             "uptime_s": round(now - self._started, 3),
             "stopping": self._stopping,
             "redis": "away" if self._away_since is not None else "ok",
-            "children": [
-                {
-                    "id": c.spec.id,
-                    "name": c.spec.name,
-                    "kind": c.spec.kind,
-                    "phase": c.phase.value,
-                    "pid": c.identity.pid if c.identity else None,
-                    "epoch": c.epoch,
-                    "restarts": c.restarts,
-                    "beat_age_s": round(self._beats.age(c.slot), 3) if c.slot >= 0 else None,
-                    "adopted": c.is_adopted,
-                }
-                for c in self.children.values()
-            ],
+            "children": self.children.status(),
         }
 
     def _show(self) -> None:
-        alive = sum(c.is_alive for c in self.children.values())
+        alive = len(self.children.alive)
         where = "stopping, " if self._stopping else "Redis away, " if self._away_since is not None else ""
         self._notify.status(f"{where}{alive} agent(s) running")
         title = f"tt: supervisor [{self.town.name}]"

@@ -6,32 +6,31 @@ import json
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 from tinytown import processes
-from tinytown.errors import Conflict
+from tinytown.errors import Conflict, Unavailable
 from tinytown.files import read_json, write_atomic
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.loop import Supervisor
 from tinytown.town import Town
 
 
-def run(town: Town) -> int:
+def run(town: Town) -> NoReturn:
     """Supervise the town in this process until it is told to stop. Does not return on success: the process ends.
 
     Raises Conflict when another supervisor has the town, Unavailable when its Redis cannot be started.
     """
     if sys.platform != "linux":
-        print(
-            "tt supervise needs Linux: without pidfd, PDEATHSIG and subreapers it could not promise that no model "
-            "outlives its actor.",
-            file=sys.stderr,
+        raise Unavailable(
+            "tt supervise needs Linux.", "Without pidfd, PDEATHSIG and subreapers a model could outlive its actor."
         )
-        return 1
     lock = town.supervisor_lock
     if not lock.acquire():
         other = (read_json(town.state_dir / "supervisor.json") or {}).get("pid", "?")
         raise Conflict(
-            f"A supervisor of town '{town.name}' is already running (pid {other}).", "See it with: tt supervise --status"
+            f"A supervisor of town '{town.name}' is already running (pid {other}).",
+            "See it with: tt supervise --status",
         )
     os.register_at_fork(after_in_child=lock.release)
     log = SupervisorLog(town.state_dir / "supervisor.log")
@@ -48,4 +47,3 @@ def run(town: Town) -> int:
         sys.stdout.flush()
         # multiprocessing would wait for our children here; they notice that we are gone and finish by themselves.
         os._exit(code)
-    return code

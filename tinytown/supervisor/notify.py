@@ -10,14 +10,18 @@ from tinytown import clock
 
 
 class Notifier:
-    """READY, STATUS, WATCHDOG, STOPPING. Takes its variables out of the environment: children must not speak."""
+    """READY, STATUS, WATCHDOG, STOPPING. Takes its variables out of the environment: children must not speak.
+
+    Never blocks and never fails: what a full socket does not take is lost, and the next feeding comes early enough.
+    """
 
     def __init__(self) -> None:
         self._address = os.environ.pop("NOTIFY_SOCKET", "")
         watchdog_pid = os.environ.pop("WATCHDOG_PID", "")
         watchdog_us = os.environ.pop("WATCHDOG_USEC", "")
         mine = watchdog_pid in ("", str(os.getpid()))
-        self.interval_s = int(watchdog_us) / 3e6 if watchdog_us.isdigit() and mine else None
+        usable = watchdog_us.isdigit() and int(watchdog_us) > 0 and mine
+        self.interval_s = int(watchdog_us) / 3e6 if usable else None  # a third of what systemd waits for
         self._next = 0.0
         self._status = ""
 
@@ -34,10 +38,9 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`; sent when it changed."""
-        if text != self._status:
+        """One line for `systemctl status`; sent when it changed, and again when it did not arrive."""
+        if text != self._status and self._send(f"STATUS={text}"):
             self._status = text
-            self._send(f"STATUS={text}")
 
     def feed(self, now: float) -> float | None:
         """Feed the watchdog if it is time; the next moment to call (None: no watchdog)."""
@@ -48,9 +51,12 @@ class Notifier:
             self._next = now + self.interval_s
         return self._next
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """False when the socket did not take it. Without a socket everything is said."""
         if not self._address:
-            return
+            return True
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.sendto(text.encode(), address)
+            channel.sendto(text.encode(), socket.MSG_DONTWAIT, address)
+            return True
+        return False

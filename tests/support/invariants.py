@@ -1,0 +1,289 @@
+"""The invariants of a town, checked from outside: one atomic look at every key, and the process table.
+
+`check` holds at any moment; with `settled` also what must be true when nothing is under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinytown import processes
+from tinytown.domain.agent import Agent, Wish
+from tinytown.domain.message import Message, Unreadable, parse
+from tinytown.domain.states import AgentState, TaskState
+from tinytown.domain.task import Task
+from tinytown.ids import SUPERVISOR_ID
+from tinytown.processes import Identity
+from tinytown.services import supervision
+from tinytown.store.inboxes import read_dead_letter
+from tinytown.store.keys import PREFIX, TABLE
+from tinytown.town import Town
+
+# Every key in one step: nothing moves between two lists while we look.
+_DUMP = """
+local cursor, found = '0', {}
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do
+    local kind, value = redis.call('TYPE', key).ok, false
+    if kind == 'string' then value = redis.call('GET', key)
+    elseif kind == 'list' then value = redis.call('LRANGE', key, 0, -1)
+    elseif kind == 'hash' then value = redis.call('HGETALL', key)
+    elseif kind == 'zset' then value = redis.call('ZRANGE', key, 0, -1)
+    elseif kind == 'set' then value = redis.call('SMEMBERS', key)
+    elseif kind == 'stream' then value = redis.call('XRANGE', key, '-', '+') end
+    found[#found + 1] = {key, kind, redis.call('PTTL', key), value}
+  end
+until cursor == '0'
+return found
+"""
+WAITING = ("inbox", "urgent", "claimed")
+PLACES = (*WAITING, "dead")
+SINGLE = {"agents", "wanted", "backlog", "events"}  # kinds without an id
+LIVING = {"hold"}  # kinds whose time to live is their content
+ACCOUNTED = {"message_acked", "message_dropped", "message_moved", "message_pruned", "message_reset"}
+ENDED = {f"task_{state}": state for state in TaskState if state.is_terminal}
+
+
+@dataclass
+class Snapshot:
+    """One moment of Redis. `keys`: name -> (type, milliseconds to live, value); `values`: kind -> id -> value."""
+
+    keys: dict[str, tuple[str, int, Any]]
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+    agents: dict[str, Agent] = field(default_factory=dict)
+    wishes: dict[str, Wish] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """The values of the keys of this kind, by id."""
+        return self.values.get(kind, {})
+
+    def messages(self, kinds: Iterable[str]) -> Iterator[tuple[str, str, Message]]:
+        """(kind, agent id, message) of every readable message in these lists."""
+        for kind in kinds:
+            for agent_id, texts in self.of(kind).items():
+                for text in texts:
+                    with contextlib.suppress(Unreadable):
+                        yield kind, agent_id, parse(read_dead_letter(text).text if kind == "dead" else text)
+
+
+@dataclass(frozen=True)
+class Living:
+    """The town's processes: actors by agent name (from their titles), model runs by agent id (from their mark)."""
+
+    actors: dict[str, list[Identity]]
+    models: dict[str, dict[str, list[Identity]]]
+
+
+def check(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> None:
+    """Assert that every invariant holds. `accepted`: ids of messages that must not be lost."""
+    found = violations(town, settled=settled, accepted=accepted)
+    assert not found, "invariants violated:\n" + "\n".join(found)
+
+
+def violations(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> list[str]:
+    """One line for each thing that is not as it must be."""
+    seen = look(town)
+    found = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_transitions(seen), *_processes(town, seen)]
+    return [*found, *_settled(town, seen)] if settled else found
+
+
+def look(town: Town) -> Snapshot:
+    """Read every key of the town."""
+    dump = town.store.call(lambda r: r.eval(_DUMP, 0, f"{PREFIX}{town.name}:*"))
+    seen = Snapshot({key: (kind, ttl, value) for key, kind, ttl, value in dump})
+    for key, (kind, _ttl, value) in seen.keys.items():
+        name, _, identifier = key[len(f"{PREFIX}{town.name}:") :].partition(":")
+        seen.values[name][identifier] = _pairs(value) if kind == "hash" else value
+    seen.agents = {i: Agent.from_json(text) for i, text in seen.of("agent").items()}
+    seen.wishes = {i: Wish.from_json(text) for i, text in seen.of("wanted").get("", {}).items()}
+    seen.tasks = {i: Task.from_json(text) for i, text in seen.of("task").items()}
+    seen.events = [json.loads(_pairs(fields)["data"]) for _id, fields in seen.of("events").get("", [])]
+    return seen
+
+
+def living(town: Town) -> Living:
+    """Look through the process table."""
+    actors: dict[str, list[Identity]] = defaultdict(list)
+    models: dict[str, dict[str, list[Identity]]] = defaultdict(lambda: defaultdict(list))
+    known = set(town.store.agents.wishes()) | set(town.store.agents.names().values())
+    for entry in Path("/proc").glob("[0-9]*"):
+        process = processes.identity(int(entry.name))
+        if process is None:
+            continue
+        with contextlib.suppress(OSError):
+            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            if title.startswith("tt: agent ") and title.endswith(f"[{town.name}]"):
+                actors[title.split()[2]].append(process)
+            for variable in (entry / "environ").read_bytes().split(b"\0"):
+                if variable.startswith(b"TINYTOWN_RUN=") and int(entry.name) != os.getpid():
+                    run = variable.partition(b"=")[2].decode()
+                    if run.split(":")[0] in known:
+                        models[run.split(":")[0]][run].append(process)
+    return Living(actors, models)
+
+
+def _keys(seen: Snapshot) -> Iterator[str]:
+    """Every key is in the table, with its type and time to live, and belongs to somebody."""
+    owners = {*seen.of("agents").get("", {}).values(), SUPERVISOR_ID}
+    for key, (kind, ttl, value) in seen.keys.items():
+        _tt, _town, name, *rest = key.split(":")
+        row = TABLE.get(name)
+        if row is None:
+            yield f"{key}: no key of the table"
+            continue
+        if kind != row.type:
+            yield f"{key}: a {kind}, not a {row.type}"
+        lives = row.ttl_s is not None or name in LIVING
+        if lives != (ttl >= 0) or (row.ttl_s is not None and ttl > row.ttl_s * 1000):
+            yield f"{key}: time to live {ttl} ms, the table says {row.ttl_s} s"
+        if (name in SINGLE) != (not rest):
+            yield f"{key}: with or without an id, against the table"
+        if name in {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activity"}:
+            if rest[0] not in owners:
+                yield f"{key}: belongs to no agent"
+        if name == "wake" and len(value) > 1:
+            yield f"{key}: a bell rings once, not {len(value)} times"
+    for agent_id in seen.wishes.keys() - seen.agents.keys():
+        yield f"wish {agent_id}: without a record"
+
+
+def _messages(seen: Snapshot, accepted: Iterable[str]) -> Iterator[str]:
+    """An accepted message is in exactly one place, or an event says what became of it."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for kind, agent_id, message in seen.messages(PLACES):
+        places[message.id].append(f"{kind}:{agent_id}")
+    accounted = {e["message_id"]: e["event_type"] for e in seen.events if e["event_type"] in ACCOUNTED and "message_id" in e}
+    sent = {e["message_id"] for e in seen.events if e["event_type"] == "message_sent"}
+    for message_id in sent | set(accepted) | places.keys():
+        where, why = places.get(message_id, []), accounted.get(message_id)
+        if len(where) > 1:
+            yield f"message {message_id}: in {' and '.join(where)}"
+        if where and why:
+            yield f"message {message_id}: {why}, and yet in {where[0]}"
+        if not where and not why:
+            yield f"message {message_id}: lost"
+    waiting = {message.id for _kind, _agent, message in seen.messages(WAITING)}
+    for agent_id, counted in seen.of("attempts").items():
+        for message_id in counted.keys() - waiting:
+            yield f"attempts of {agent_id}: counts message {message_id}, which waits nowhere"
+
+
+def _tasks(seen: Snapshot) -> Iterator[str]:
+    """Records, index, backlog and mail agree."""
+    indexed = Counter((task_id, state) for state, ids in seen.of("tasks").items() for task_id in ids)
+    for task_id, state in indexed:
+        if task_id not in seen.tasks or seen.tasks[task_id].state != state:
+            yield f"task {task_id}: in the index as {state}, the record says otherwise"
+    backlog = Counter(seen.of("backlog").get("", []))
+    leads = defaultdict(list)
+    for kind, agent_id, message in seen.messages(WAITING):
+        if message.task_id:
+            leads[message.task_id].append((kind, agent_id))
+    for task_id, task in seen.tasks.items():
+        if (task_id, task.state.value) not in indexed:
+            yield f"task {task_id}: {task.state}, and not in the index so"
+        if backlog[task_id] != (task.state is TaskState.PENDING):
+            yield f"task {task_id}: {task.state}, {backlog[task_id]} times in the backlog"
+        yield from _leads(task, leads.get(task_id, []))
+    for task_id in backlog.keys() - seen.tasks.keys():
+        yield f"task {task_id}: in the backlog, without a record"
+
+
+def _leads(task: Task, leads: list[tuple[str, str]]) -> Iterator[str]:
+    if task.state in (TaskState.ASSIGNED, TaskState.RUNNING):
+        wanted = ("claimed",) if task.state is TaskState.RUNNING else WAITING
+        if len(leads) != 1 or leads[0][0] not in wanted or leads[0][1] != task.assigned_to:
+            yield f"task {task.id}: {task.state} to {task.assigned_to}, and what leads to it is {leads}"
+    elif task.state is TaskState.PENDING and leads:
+        yield f"task {task.id}: pending, and {leads} lead to it"
+
+
+def _transitions(seen: Snapshot) -> Iterator[str]:
+    """A task ends once, and nothing happens to it after that but a retry."""
+    ended: dict[str, str] = {}
+    for event in seen.events:
+        task_id, kind = event.get("task_id"), event["event_type"]
+        if task_id is None or not kind.startswith("task_"):
+            continue
+        if kind == "task_retried":
+            ended.pop(task_id, None)
+        elif task_id in ended:
+            yield f"task {task_id}: {kind} after {ended[task_id]}"
+        elif kind in ENDED:
+            ended[task_id] = kind
+    for task_id, task in seen.tasks.items():
+        last = ENDED.get(ended.get(task_id, ""))
+        if last != (task.state if task.state.is_terminal else None):
+            yield f"task {task_id}: {task.state}, and its history says {last}"
+
+
+def _processes(town: Town, seen: Snapshot) -> list[str]:
+    """At most one actor of an agent, one run of an actor. The table is no snapshot: what is wrong is seen twice."""
+
+    def once() -> set[str]:
+        now = living(town)
+        found = {f"agent {name}: actors {actors}" for name, actors in now.actors.items() if len(actors) > 1}
+        return found | {f"agent {i}: runs {sorted(runs)}" for i, runs in now.models.items() if len(runs) > 1}
+
+    return sorted(once() & once()) if once() else []
+
+
+def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
+    """Nothing is under way: what is wished, recorded and running is the same."""
+    now = living(town)
+    for agent_id, agent in seen.agents.items():
+        wish = seen.wishes.get(agent_id)
+        who = f"agent {agent.name}"
+        if seen.of("claimed").get(agent_id):
+            yield f"{who}: holds {len(seen.of('claimed')[agent_id])} message(s), {agent.state}"
+        if town.journal(agent.name).round() is not None:
+            yield f"{who}: has a round in its journal"
+        if now.models.get(agent_id):
+            yield f"{who}: model processes {dict(now.models[agent_id])}"
+        if (agent_id in seen.of("stop"), agent_id in seen.of("pause")) != (bool(wish and wish.stop), bool(wish and wish.pause)):
+            yield f"{who}: its flags are not what {wish} says"
+        yield from _alive(town, seen, agent, wish) if wish is not None else _ended(town, seen, agent, now)
+
+
+def _alive(town: Town, seen: Snapshot, agent: Agent, wish: Wish) -> Iterator[str]:
+    entry = town.journal(agent.name).actor()
+    actor = entry.process if entry is not None and processes.is_alive(entry.process) else None
+    if not supervision.is_running(town):
+        if actor is not None:
+            yield f"agent {agent.name}: {actor} lives without a supervisor"
+        return
+    if actor is None or entry is None:
+        yield f"agent {agent.name}: wanted, and no actor"
+        return
+    if {agent.epoch, entry.epoch} != {wish.epoch}:
+        yield f"agent {agent.name}: epochs {agent.epoch} (record), {entry.epoch} (file), {wish.epoch} (wish)"
+    if agent.state not in {AgentState.IDLE, AgentState.PAUSED} or agent.current_task is not None:
+        yield f"agent {agent.name}: wanted, {agent.state} on {agent.current_task}"
+    lease = seen.of("lease").get(agent.id)
+    if lease is None or f":{actor.pid}:{actor.started}:" not in lease:
+        yield f"agent {agent.name}: lease {lease}, actor {actor}"
+
+
+def _ended(town: Town, seen: Snapshot, agent: Agent, now: Living) -> Iterator[str]:
+    if not agent.state.is_terminal or agent.current_task is not None:
+        yield f"agent {agent.name}: not wanted, {agent.state} on {agent.current_task}"
+    if agent.id in seen.of("lease"):
+        yield f"agent {agent.name}: not wanted, and holds a lease"
+    entry = town.journal(agent.name).actor()
+    if now.actors.get(agent.name) or (entry is not None and entry.agent_id == agent.id and processes.is_alive(entry.process)):
+        yield f"agent {agent.name}: not wanted, and lives"
+
+
+def _pairs(flat: list[Any]) -> dict[str, Any]:
+    return dict(zip(*[iter(flat)] * 2, strict=True))

@@ -1,0 +1,343 @@
+"""Settings: town file over global file over defaults; whatever is in them, one line says what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.builders import QUICK
+from tinytown import config
+from tinytown.config import CHOICES, AgentCli, AgentConfig, Config, RedisConfig, RetentionConfig, SupervisorConfig
+from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
+
+SECTIONS = {"redis": RedisConfig, "agent": AgentConfig, "supervisor": SupervisorConfig, "retention": RetentionConfig}
+WRONG: dict[str, list[Any]] = {
+    "str": [5, True, [], {}, 1.5],
+    "bool": [0, 1, "true", [], 0.0],
+    "int": ["5", True, 1.5, [], {}],
+    "float": ["5", True, [], {}],
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without a global file, an environment without Redis."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("REDIS_URL", "TINYTOWN_REDIS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home" / ".tt").mkdir(parents=True)
+    return tmp_path / "home" / ".tt"
+
+
+def load(root: Path, text: str) -> Config:
+    (root / "tinytown.toml").write_text(text)
+    return config.load(root)
+
+
+def refusal(root: Path, text: str | bytes) -> ConfigInvalid:
+    (root / "tinytown.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigInvalid) as caught:
+        config.load(root)
+    assert str(caught.value).startswith(str(root / "tinytown.toml"))
+    assert "\n" not in str(caught.value)
+    assert "\n" not in (caught.value.remedy or "")
+    return caught.value
+
+
+def test_a_name_is_enough(tmp_path: Path) -> None:
+    """Everything but the name has a default; the documented ones are these."""
+    loaded = load(tmp_path, 'name = "demo"')
+
+    assert loaded == Config(name="demo")
+    assert (loaded.default_cli, loaded.max_agents) == ("claude", 10)
+    assert (loaded.redis.use_socket, loaded.redis.socket_path, loaded.redis.appendfsync) == (True, ".tt/redis.sock", "always")
+    assert (loaded.agent.max_attempts, loaded.agent.round_timeout_s, loaded.agent.complete_on) == (3, 3600, "exit")
+    assert (loaded.supervisor.restart_intensity, loaded.supervisor.restart_period_s) == (5, 60)
+    assert loaded.warnings == ()
+
+
+def test_no_town_file(tmp_path: Path) -> None:
+    """A folder without a town file says how to make one."""
+    with pytest.raises(NotInitialized, match="Run 'tt init' first"):
+        config.load(tmp_path)
+
+
+def _keys() -> list[tuple[str, str]]:
+    rows = [("", f.name) for f in dataclasses.fields(Config) if f.name in {"name", "default_cli", "max_agents"}]
+    rows += [(section, f.name) for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)]
+    rows += [("agent_clis.mine", f.name) for f in dataclasses.fields(AgentCli) if f.name not in {"env", "name"}]
+    return rows
+
+
+def _type_of(section: str, key: str) -> str:
+    cls = {"": Config, "agent_clis.mine": AgentCli}.get(section) or SECTIONS[section]
+    hint = str(typing.get_type_hints(cls)[key]).replace(" | None", "")
+    return hint.removeprefix("<class '").removesuffix("'>")
+
+
+@pytest.mark.parametrize(("section", "key"), _keys())
+def test_a_value_of_the_wrong_type_is_refused(section: str, key: str) -> None:
+    """Each key refuses what is not of its type, by its full name, with what it must be."""
+    for wrong in WRONG[_type_of(section, key)]:
+        table: dict[str, Any] = {"name": "demo"}
+        inner = table
+        for part in section.split(".") if section else []:
+            inner = inner.setdefault(part, {})
+        inner[key] = wrong
+        with pytest.raises(ConfigInvalid) as caught:
+            config.build(table, Path("/x/tinytown.toml"))
+        full = f"{section}.{key}" if section else key
+        assert f"'{full}' must be " in str(caught.value), wrong
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "agent_clis"])
+def test_a_section_must_be_a_table(tmp_path: Path, section: str) -> None:
+    """A word where a table belongs is refused."""
+    assert f"'{section}' must be a table" in str(refusal(tmp_path, f'name = "demo"\n{section} = "yes"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "remedy"),
+    [
+        ('nam = "x"\nname = "y"', "nam", "Did you mean 'name'?"),
+        ('name = "y"\nmax_agent = 3', "max_agent", "Did you mean 'max_agents'?"),
+        ('name = "y"\n[redis]\nbindd = "x"', "redis.bindd", "Did you mean 'redis.bind'?"),
+        ('name = "y"\n[agent]\nmax_attempt = 3', "agent.max_attempt", "Did you mean 'agent.max_attempts'?"),
+        ('name = "y"\n[agent_clis.m]\ncomand = "x"', "agent_clis.m.comand", "Did you mean 'agent_clis.m.command'?"),
+        ('name = "y"\nzzz = 1', "zzz", "Known here: agent, "),
+        ('name = "y"\nwarnings = []', "warnings", None),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, key: str, remedy: str | None) -> None:
+    """A misspelt key is refused with the nearest known one, or with all of them."""
+    error = refusal(tmp_path, text)
+
+    assert f"unknown key '{key}'" in str(error)
+    assert remedy is None or (error.remedy or "").startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("name = ", "not valid TOML"),
+        ('name = "a"\nname = "b"', "not valid TOML"),
+        (b'name = "\xff"', "not valid TOML"),
+        (b"\x00\x01", "not valid TOML"),
+        ("", "'name' is missing"),
+        ("[redis]", "'name' is missing"),
+        ("name = 5", "'name' must be text"),
+        ('name = "a"\nx = ' + "[" * 3000, "not valid TOML"),
+        ('name = "a b"', "name 'a b' is not valid"),
+        ('name = ""', "name '' is not valid"),
+        ('name = "../x"', "is not valid"),
+        ('name = "a"\n[agent_clis."my cli"]\ncommand = "x"', "name 'my cli' is not valid"),
+        ("name = \"a\"\n[agent_clis.m]\ncommand = \"x 'y\"", "agent_clis.m.command"),
+        ('name = "a"\n[agent_clis]\nm = "x"', "'agent_clis.m' must be a table"),
+        ('name = "a"\n"two\\nlines" = 1', "unknown key"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, text: str | bytes, part: str) -> None:
+    """Broken TOML, a missing or illegal name, an unclosed quote: one line that starts with the file."""
+    assert part in str(refusal(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A folder in the place of the file is an error in one line, no traceback."""
+    (tmp_path / "tinytown.toml").mkdir()
+
+    with pytest.raises(ConfigInvalid, match="cannot be read: Is a directory"):
+        config.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_choices(key: str) -> None:
+    """A word that is no choice is refused with the choices; each choice is accepted."""
+    section, _, name = key.partition(".")
+    where = {"agent_clis": {"m": {}}}["agent_clis"]["m"] if section == "agent_clis" else {}
+    for word in (*CHOICES[key], "sometimes"):
+        inner = where | {name: word}
+        table = {"name": "demo", section: {"m": inner} if section == "agent_clis" else inner}
+        if word == "sometimes":
+            with pytest.raises(ConfigInvalid, match=f"must be one of {', '.join(CHOICES[key])}, not 'sometimes'"):
+                config.build(table, Path("f"))
+        else:
+            config.build(table, Path("f"))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "least"),
+    [("", "max_agents", 1), ("agent", "max_attempts", 1), ("agent", "batch_bytes", 1), ("supervisor", "hung_s", 1),
+     ("retention", "tasks_days", 0), ("supervisor", "backoff_s", 0), ("redis", "port", 0)],
+)  # fmt: skip
+def test_minimums(section: str, key: str, least: int) -> None:
+    """Numbers have a smallest value; it is accepted, one less is refused."""
+
+    def table(value: float) -> dict[str, Any]:
+        return {"name": "demo"} | ({section: {key: value}} if section else {key: value})
+
+    config.build(table(least), Path("f"))
+    with pytest.raises(ConfigInvalid, match=f"must be {least} or more"):
+        config.build(table(least - 1), Path("f"))
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "+nan"])
+def test_what_is_not_a_number_is_refused(tmp_path: Path, value: str) -> None:
+    """TOML's nan is neither more nor less than any bound: it would switch a time limit off, or stop the loop."""
+    refusal(tmp_path, f'name = "demo"\n[supervisor]\nhung_s = {value}')
+
+
+def test_a_number_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    """An integer that no float can hold is an error of the file, not of the program."""
+    refusal(tmp_path, 'name = "demo"\n[agent]\nround_timeout_s = 1' + "0" * 400)
+
+
+def test_whole_numbers_are_numbers() -> None:
+    """Where a number of seconds is wanted a whole number will do."""
+    built = config.build({"name": "demo", "agent": {"retry_delay_s": 3}}, Path("f"))
+
+    assert isinstance(built.agent.retry_delay_s, float)
+
+
+def test_former_names(tmp_path: Path) -> None:
+    """`default_model` is `default_cli`; the socket of the time before .tt/ is the one in .tt/."""
+    loaded = load(tmp_path, 'name = "demo"\ndefault_model = "codex"\n[redis]\nsocket_path = "redis.sock"')
+
+    assert (loaded.default_cli, loaded.redis.socket_path) == ("codex", ".tt/redis.sock")
+
+
+def test_the_global_file_fills_in(tmp_path: Path, home: Path) -> None:
+    """Global: default CLI, CLIs (as tables or as commands), central Redis; the town's own win, name by name."""
+    (home / "config.toml").write_text(
+        'default_cli = "gemini"\n[agent_clis]\nquick = "quick --go"\nmine = "global"\n[redis]\nuse_central = true\n'
+    )
+    plain = load(tmp_path, 'name = "demo"')
+    own = load(
+        tmp_path,
+        'name = "demo"\ndefault_cli = "codex"\n[agent_clis.mine]\ncommand = "town"\n[redis]\nuse_central = false',
+    )
+
+    assert (plain.default_cli, plain.redis.use_central) == ("gemini", True)
+    assert {n: (c.name, c.command) for n, c in plain.agent_clis.items()} == {
+        "quick": ("quick", "quick --go"), "mine": ("mine", "global"),
+    }  # fmt: skip
+    assert (own.default_cli, own.redis.use_central, own.agent_clis["mine"].command) == ("codex", False, "town")
+    assert own.agent_clis["quick"].command == "quick --go"
+
+
+def test_a_broken_global_file_is_named(tmp_path: Path, home: Path) -> None:
+    """An error in the global file says which file it is in."""
+    (home / "config.toml").write_text("default_cli = ")
+    (tmp_path / "tinytown.toml").write_text('name = "demo"')
+
+    with pytest.raises(ConfigInvalid) as caught:
+        config.load(tmp_path)
+    assert str(caught.value).startswith(str(home / "config.toml"))
+
+
+@pytest.mark.parametrize("text", ['agent_clis = "x"', "agent_clis = [1]", 'redis = "x"', "default_cli = 5", "agent_clis = {a = 5}"])
+def test_a_senseless_global_file_is_refused_or_ignored(tmp_path: Path, home: Path, text: str) -> None:
+    """Wrong types in the global file never raise anything but ConfigInvalid."""
+    (home / "config.toml").write_text(text)
+    try:
+        load(tmp_path, 'name = "demo"')
+    except ConfigInvalid as error:
+        assert "\n" not in str(error)
+
+
+def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REDIS_URL and TINYTOWN_REDIS_PASSWORD beat the file; an empty REDIS_URL is none."""
+    text = 'name = "demo"\n[redis]\nurl = "redis://file"\npassword = "$FILE_SECRET"'
+    monkeypatch.setenv("REDIS_URL", "  redis://env  ")
+    monkeypatch.setenv("TINYTOWN_REDIS_PASSWORD", "s3cret")
+    both = load(tmp_path, text)
+    monkeypatch.setenv("REDIS_URL", " ")
+    blank = load(tmp_path, text)
+
+    assert (both.redis.url, both.redis.password) == ("redis://env", "s3cret")
+    assert blank.redis.url == "redis://file"
+
+
+def test_a_password_from_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`$VAR` is replaced by the variable, without a warning; the rest of a password is taken as it is."""
+    monkeypatch.setenv("TOWN_SECRET", "pa$$word")
+
+    loaded = load(tmp_path, 'name = "demo"\n[redis]\npassword = "$TOWN_SECRET"')
+
+    assert loaded.redis.password == "pa$$word"
+    assert loaded.warnings == ()
+
+
+def test_a_written_out_secret_is_warned_about(tmp_path: Path) -> None:
+    """A password or a key in the versioned file is accepted with a warning that says `$VAR` and not the secret."""
+    loaded = load(
+        tmp_path,
+        'name = "demo"\n[redis]\npassword = "hunter2"\n[agent_clis.mine]\ncommand = "x"\n'
+        '[agent_clis.mine.env]\nOPENAI_API_KEY = "sk-1234"\nCOLOUR = "blue"\nOTHER_TOKEN = "$OTHER"',
+    )
+
+    assert loaded.redis.password == "hunter2"
+    assert len(loaded.warnings) == 2
+    assert all("$VAR" in warning for warning in loaded.warnings)
+    assert not any(secret in warning for warning in loaded.warnings for secret in ("hunter2", "sk-1234"))
+
+
+def test_no_warning_for_what_is_no_secret(tmp_path: Path) -> None:
+    """Plain settings of a CLI, and secrets from variables, deserve no warning."""
+    loaded = load(tmp_path, 'name = "demo"\n[agent_clis.mine.env]\nCOLOUR = "blue"\nAPI_KEY = "$K"\nTOKEN = ""')
+
+    assert loaded.warnings == ()
+
+
+def test_the_global_password_is_not_the_town_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password from the environment is no secret in the file."""
+    monkeypatch.setenv("TINYTOWN_REDIS_PASSWORD", "s3cret")
+
+    assert load(tmp_path, 'name = "demo"\n[redis]\nport = 6380').warnings == ()
+
+
+SCALAR = st.none().map(lambda _: "") | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.datetimes()
+VALUE = st.recursive(SCALAR, lambda v: st.lists(v, max_size=2) | st.dictionaries(st.text(max_size=8), v, max_size=2), max_leaves=4)
+KEY = st.sampled_from(
+    ["name", "default_cli", "default_model", "max_agents", "redis", "agent", "supervisor", "retention", "agent_clis", "warnings"]
+) | st.text(max_size=6)
+INNER = st.sampled_from(sorted({f.name for cls in (*SECTIONS.values(), AgentCli) for f in dataclasses.fields(cls)})) | st.text(max_size=6)
+TABLE = st.dictionaries(KEY, VALUE | st.dictionaries(INNER, VALUE | st.dictionaries(INNER, VALUE, max_size=2), max_size=3), max_size=4)
+
+
+@QUICK
+@given(TABLE, st.sampled_from([{}, {"name": "demo"}]))
+def test_any_table_is_a_config_or_one_line(table: dict[str, Any], base: dict[str, Any]) -> None:
+    """Whatever a town file holds, it is a Config or ConfigInvalid, and numbers in it are numbers."""
+    try:
+        built = config.build(table | base, Path("tinytown.toml"))
+    except ConfigInvalid as error:
+        assert "\n" not in str(error)
+        return
+    assert isinstance(built, Config)
+    for section in SECTIONS:
+        for value in dataclasses.asdict(getattr(built, section)).values():
+            assert not (isinstance(value, float) and math.isnan(value))
+
+
+@QUICK
+@given(TABLE)
+def test_any_global_table_is_a_config_or_one_line(table: dict[str, Any]) -> None:
+    """Whatever the global file holds, the town's settings are a Config or ConfigInvalid."""
+    path = Path(os.environ["HOME"]) / ".tt" / "config.toml"
+    try:
+        path.write_text(tomli_w.dumps(table))
+    except UnicodeEncodeError:
+        return
+    try:
+        config.build({"name": "demo"}, Path("tinytown.toml"))
+    except Invalid as error:
+        assert isinstance(error, ConfigInvalid)

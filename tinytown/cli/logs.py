@@ -1,0 +1,60 @@
+"""`tt logs`."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterable
+
+import click
+
+from tinytown.cli import base, render
+
+
+@base.command(examples="tt logs backend\ntt logs backend -f\ntt logs backend -n 200\ntt logs backend --round 3")
+@click.argument("name", metavar="AGENT")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is added, until Ctrl-C.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+)
+@click.option(
+    "--round", "number", type=click.IntRange(min=1), metavar="N", help="What the model printed in this round."
+)
+def logs(name: str, *, follow: bool, lines: int, number: int | None) -> None:
+    """Show what an agent did, or what a round printed."""
+    from tinytown.errors import NotFound  # noqa: PLC0415  not for --help
+    from tinytown.services import logs as service  # noqa: PLC0415  as above
+
+    town = base.open_town()
+    agent = service.name_of(town, name)
+    position = 0
+    if number is not None:
+        path = service.round_path(town, agent, number)
+        if not follow:
+            _write(service.whole(path))
+            return
+    else:
+        path = service.digest(town, agent)
+        try:
+            text, position = service.tail(path, lines)
+            _write([text])
+        except NotFound as error:
+            if not follow:
+                raise NotFound(f"Agent '{agent}' has no log yet.", f"Wait for it with: tt logs {agent} -f") from error
+            render.talk(f"Agent '{agent}' has no log yet; waiting for it.")
+    if follow:
+        _write(service.follow(path, position))
+
+
+def _write(blocks: Iterable[bytes]) -> None:
+    """Harmless text for a terminal, the bytes themselves for a pipe."""
+    if render.is_terminal(sys.stdout):
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        for block in blocks:
+            sys.stdout.write(render.clean_block(decode(block)))
+            sys.stdout.flush()
+        return
+    render.flush()
+    for block in blocks:
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()

@@ -1,0 +1,67 @@
+"""The settings file of a new town."""
+
+from __future__ import annotations
+
+import json
+
+_TEXT = """\
+# The settings of this town. What is commented out shows the default.
+
+name = {name}
+default_cli = {cli}   # claude, auggie, codex, codex-mini, aider, gemini, copilot, cursor, opencode, demo
+max_agents = 10
+
+[redis]
+use_socket = true                  # false: TCP, with host and port
+socket_path = ".tt/redis.sock"
+persist = true                     # keep everything on disk, in an append-only file
+aof_path = ".tt/redis.aof"
+# appendfsync = "always"           # "everysec" is faster and may lose the last two seconds
+# host = "127.0.0.1"
+# port = 6379
+# bind = "127.0.0.1"
+# password = "$MY_PASSWORD"        # or set TINYTOWN_REDIS_PASSWORD
+# url = "rediss://user@example.com:6379"   # a server of somebody else's; or set REDIS_URL
+# tls_enabled = false              # with tls_cert, tls_key, tls_ca_cert
+# server = "/opt/redis/bin/redis-server"
+
+# [agent]
+# complete_on = "exit"             # "explicit": a task is done when its agent calls tt task complete
+# auto_claim = true                # idle agents with a role take backlog work whose tag is their role
+# max_attempts = 3
+# retry_delay_s = 2
+# round_timeout_s = 3600
+# silence_timeout_s = 0            # end a round that prints nothing for so long; 0: never
+
+# [supervisor]
+# restart_intensity = 5            # restarts of one agent in restart_period_s before giving it up
+# restart_period_s = 60
+# backoff_s = 0.2
+# backoff_max_s = 30
+# hung_s = 30                      # an agent whose beat stands still for so long is restarted
+# grace_s = 30                     # how long agents may finish their round when the supervisor ends
+# on_give_up = "keep"              # "backlog": move the work of an agent that was given up
+
+# [retention]
+# tasks_days = 30                  # 0 keeps for good
+# dead_letters = 1000
+# events = 10000
+# round_logs = 100
+
+# A model CLI of your own, or changes to one of the above:
+# [agent_clis.my-model]
+# command = "my-model --batch"     # ~ and $VARS are expanded
+# prompt = "stdin"                 # stdin, file or argument; or write {{prompt_file}} or {{prompt}} in the command
+# format = "text"
+# env = {{ MY_MODEL_KEY = "$MY_MODEL_KEY" }}
+"""
+
+
+def town_file(name: str, default_cli: str) -> str:
+    """`tinytown.toml` with comments."""
+    return _TEXT.format(name=_quoted(name), cli=_quoted(default_cli))
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

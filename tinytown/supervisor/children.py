@@ -1,0 +1,156 @@
+"""The live children: forked, adopted, watched, reaped. Knows processes; why they run is the loop's matter."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tinytown import clock, processes
+from tinytown.supervisor.beats import Beats
+from tinytown.supervisor.child import Child, ChildSpec, Phase
+from tinytown.supervisor.fork import Forked, exit_code, fork, reap_orphans
+
+HUNG_KILL_S = 2.0
+
+
+class Children:
+    """By id. `leave_behind` closes in a fresh child what only the supervisor may use."""
+
+    def __init__(self, selector: selectors.BaseSelector, leave_behind: Callable[[], None]) -> None:
+        self._by_id: dict[str, Child] = {}
+        self._helpers: dict[int, Forked] = {}
+        self._selector = selector
+        self._leave_behind = leave_behind
+        self._beats = Beats()
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._by_id.values()))
+
+    def __contains__(self, child_id: object) -> bool:
+        return child_id in self._by_id
+
+    def __getitem__(self, child_id: str) -> Child:
+        return self._by_id[child_id]
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all children, alive or not."""
+        return set(self._by_id)
+
+    @property
+    def alive(self) -> list[Child]:
+        """Those with a process."""
+        return [child for child in self if child.is_alive]
+
+    def add(self, spec: ChildSpec) -> Child:
+        """A child that is to be started."""
+        self._by_id[spec.id] = child = Child(spec, Phase.WAITING)
+        return child
+
+    def forget(self, child: Child) -> None:
+        """Nobody wants it any more; it has no process."""
+        self._by_id.pop(child.spec.id, None)
+
+    def start(self, child: Child, epoch: int, main: Callable[[Callable[[], None]], int]) -> None:
+        """Fork it. `main` gets the beat."""
+        slot = self._beats.take()
+        forked = fork(lambda: main(lambda: self._beats.beat(slot)), self._leave_behind)
+        child.slot, child.process, child.identity, child.pidfd = slot, forked.process, forked.identity, forked.pidfd
+        child.phase, child.epoch, child.up_since = Phase.RUNNING, epoch, clock.monotonic()
+        child.starts.append(clock.wall())
+        self._selector.register(child.pidfd, selectors.EVENT_READ)
+
+    def adopt(self, child: Child, process: processes.Identity, epoch: int) -> bool:
+        """Watch a process that an earlier supervisor forked; False when it has ended."""
+        fd = processes.open_pidfd(process)
+        if fd is None:
+            return False
+        child.phase, child.identity, child.pidfd, child.epoch = Phase.RUNNING, process, fd, epoch
+        child.up_since = clock.monotonic()
+        self._selector.register(fd, selectors.EVENT_READ)
+        return True
+
+    def run_helper(self, main: Callable[[], int]) -> None:
+        """A short-lived child for work that may block."""
+        helper = fork(main, self._leave_behind)
+        self._helpers[helper.pidfd] = helper
+        self._selector.register(helper.pidfd, selectors.EVENT_READ)
+
+    def on_ready(self, fd: int) -> Child | None:
+        """A descriptor fired: reap. Returns the child that died; None for a helper, or when there is no code yet."""
+        helper = self._helpers.get(fd)
+        if helper is not None:
+            if exit_code(helper.process) is not None:
+                self._close(fd)
+                del self._helpers[fd]
+            return None
+        for child in self:
+            if child.pidfd == fd:
+                return child if self._reap(child) else None
+        return None
+
+    def end(self, child: Child, signum: int, kill_after_s: float) -> None:
+        """Signal it; it is killed when that time is over."""
+        if child.identity is not None and child.phase is Phase.RUNNING:
+            child.phase, child.kill_at = Phase.ENDING, clock.monotonic() + kill_after_s
+            processes.send(child.identity, signum)
+
+    def kill_overdue(self, now: float) -> None:
+        """Insist where an end was asked for and did not come."""
+        for child in self:
+            if child.phase is Phase.ENDING and child.identity is not None and now >= child.kill_at:
+                processes.send(child.identity, signal.SIGKILL)
+                child.kill_at = now + HUNG_KILL_S
+
+    def silent(self, limit_s: float) -> list[Child]:
+        """Those whose beat stands still for longer than this."""
+        running = (c for c in self if c.phase is Phase.RUNNING and c.slot >= 0)
+        return [child for child in running if self._beats.age(child.slot) > limit_s]
+
+    def reap_orphans(self, helper_pid: int | None) -> None:
+        """What was adopted from dead descendants."""
+        own = [c.process.pid for c in self if c.process is not None]
+        helpers = [helper.process.pid for helper in self._helpers.values()]
+        reap_orphans({pid for pid in (*own, *helpers, helper_pid) if pid is not None})
+
+    def close_in_child(self) -> None:
+        """The forked copies."""
+        for child in self:
+            if child.pidfd >= 0:
+                os.close(child.pidfd)
+
+    def status(self) -> list[dict[str, Any]]:
+        """One row per child, for people and scripts."""
+        return [
+            {
+                "id": c.spec.id,
+                "name": c.spec.name,
+                "kind": c.spec.kind,
+                "phase": c.phase.value,
+                "pid": c.identity.pid if c.identity else None,
+                "epoch": c.epoch,
+                "restarts": c.restarts,
+                "beat_age_s": round(self._beats.age(c.slot), 3) if c.slot >= 0 else None,
+                "adopted": c.is_adopted,
+            }
+            for c in self
+        ]
+
+    def _reap(self, child: Child) -> bool:
+        code = None
+        if child.process is not None:
+            code = exit_code(child.process)
+            if code is None:
+                return False
+        self._close(child.pidfd)
+        self._beats.free(child.slot)
+        child.process, child.pidfd, child.slot, child.identity = None, -1, -1, None
+        child.exit_code, child.phase, child.start_at = code, Phase.DEAD, 0.0
+        return True
+
+    def _close(self, fd: int) -> None:
+        self._selector.unregister(fd)
+        os.close(fd)
