@@ -19,8 +19,8 @@ pytestmark = pytest.mark.fault
 def child_of(town: RunningTown, name: str = "kid") -> Identity:
     """The grandchild that `stub: child NAME` left, alive."""
     path = town.control / name
-    town.wait(path.exists, "the model's child")
-    found = processes.identity(int(path.read_text().split()[-1]))
+    noted = town.wait(lambda: path.exists() and path.read_text(), "the model's child")
+    found = processes.identity(int(noted.split()[-2]))
     assert found is not None
     return found
 

@@ -213,12 +213,21 @@ def test_fds_are_given_back(tmp_path: Path) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("command", ["/nowhere/agent", "no-such-agent-here", "./not-executable", "./no-format"])
+def test_script_without_first_line(tmp_path: Path) -> None:
+    """A script that names no interpreter runs as a shell would run it."""
+    script = tmp_path / "plain"
+    script.write_text("echo ran\n")
+    script.chmod(0o755)
+    run = make(ModelCli("x", ("./plain",)), tmp_path)
+    assert run.start() is not None
+    drive(run)
+    assert "ran" in run.finish().result
+
+
+@pytest.mark.parametrize("command", ["/nowhere/agent", "no-such-agent-here", "./not-executable"])
 def test_command_that_cannot_run(tmp_path: Path, command: str) -> None:
     """A missing command is an outcome, not an error; nothing is left."""
     (tmp_path / "not-executable").write_text("#!/bin/sh\n")
-    (tmp_path / "no-format").write_bytes(b"\0\0\0")
-    (tmp_path / "no-format").chmod(0o755)
     before = sorted(os.listdir("/proc/self/fd"))
     run = make(ModelCli("x", (command,), prompt="file"), tmp_path)
     assert run.start() is None

@@ -43,7 +43,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
 
 def make_task(state: TaskState = TaskState.PENDING, **fields: Any) -> Task:
     """A task with an id of its own."""
-    given = {"id": ids.new_id(), "description": "build it", "created_at": AT, "updated_at": AT} | fields
+    given = {"id": ids.new_id(), "description": "build it", "created_at": AT, "updated_at": AT, "tags": []} | fields
     return Task(state=state, **given)
 
 

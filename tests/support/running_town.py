@@ -55,6 +55,7 @@ class Mark:
     run: str
     task_id: str
     pid: int
+    at_ms: int
 
 
 class RunningTown:
@@ -71,8 +72,7 @@ class RunningTown:
         name = f"t{uuid.uuid4().hex[:10]}"
         stored = {"name": name, "default_cli": "stub", "max_agents": 50, **settings, **tables, "agent_clis": clis}
         (root / "tinytown.toml").write_text(tomli_w.dumps(stored))
-        opened = open_town(str(root))
-        self.town = Town(opened.root, opened.config, is_hurried=True)
+        self.town: Town = open_town(str(root))
         self.redis = ManagedServer(self.town.config.redis, self.town.state_dir)
         self.log = root / "supervisor-output.log"
         self.accepted: list[str] = []  # ids of messages that `send` accepted
@@ -83,13 +83,19 @@ class RunningTown:
 
     def start(self) -> RunningTown:
         """Start a supervisor and return when it answers."""
-        argv = [sys.executable, "-c", _SUPERVISE, str(self.root)]
         with self.log.open("ab") as log:
-            self._supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root)
+            self._supervisor = subprocess.Popen(
+                self.supervise, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
+            )
         self.wait(lambda: supervision.status(self.town), "the supervisor's answer")
         return self
 
     restart_supervisor = start
+
+    @property
+    def supervise(self) -> list[str]:
+        """The command that runs a supervisor of this town."""
+        return [sys.executable, "-c", _SUPERVISE, str(self.root)]
 
     @property
     def supervisor(self) -> Identity:
@@ -268,7 +274,7 @@ class RunningTown:
         """All that the scripted CLI noted."""
         path = self.control / "marks"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [Mark(what, run, task_id, int(pid)) for what, run, task_id, pid in map(str.split, lines)]
+        return [Mark(*words[:3], int(words[3]), int(words[4])) for words in map(str.split, lines)]
 
     def runs(self, task: Task) -> list[Mark]:
         """The task's runs that began."""
@@ -286,7 +292,22 @@ class RunningTown:
         """What holds at any moment: the invariants, and no two runs at one time."""
         overlaps = [mark for mark in self.marks() if mark.what == "overlap"]
         assert not overlaps, f"two runs at one time: {overlaps}"
+        late = self._late_runs()
+        assert not late, f"runs of tasks that had ended: {late}"
         invariants.check(self.town, settled=False, accepted=self.accepted)
+
+    def _late_runs(self) -> list[Mark]:
+        """Runs that began when their task had ended (and nobody had asked for another life of it)."""
+        open_from: dict[str, int] = {}
+        ended_at: dict[str, int] = {}
+        for entry_id, event in self.town.store.events.newest(10_000):
+            at_ms = int(entry_id.split("-")[0])
+            if event.get("event_type") == "task_retried":
+                open_from[event["task_id"]] = at_ms
+            elif event.get("event_type") in invariants.ENDED:
+                ended_at[event["task_id"]] = at_ms
+        late = (m for m in self.marks() if m.what == "start" and m.at_ms > ended_at.get(m.task_id, m.at_ms) + 1)
+        return [mark for mark in late if mark.task_id not in open_from]
 
     def finish(self) -> None:
         """The end of a test: the invariants, also those of a town at rest, which it must reach; then `stop`."""

@@ -72,7 +72,7 @@ def register(town: Town, name: str = "backend", *, wanted: bool = True, **fields
 
 def mailroom(town: Town, agent: Agent, epoch: int = 1) -> Mailroom:
     """An actor's hands, without the actor."""
-    return Mailroom(town, agent.id, epoch, f"{town.host}:1:1:{epoch}")
+    return Mailroom(town, agent.id, epoch)
 
 
 def claim_all(town: Town, agent: Agent, epoch: int = 1) -> Claim:

@@ -18,7 +18,7 @@ from tinytown.actors.post import Post, Tenure
 from tinytown.actors.round import Round
 from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
-from tinytown.errors import EpochLost, RedisAway, TinytownError
+from tinytown.errors import EpochLost, RedisAway, TinytownError, Unavailable
 from tinytown.services import backlog
 from tinytown.services.settlement import Round as Ended
 from tinytown.services.settlement import Settlement, describe, settle
@@ -27,6 +27,7 @@ from tinytown.store.transaction import Stale
 from tinytown.town import Town
 
 RENEW_S = 10.0
+RENEW_EARLY_S = 2.0  # awake anyway: one wake-up instead of two
 BEAT_S = 10.0
 RETRY_MAX_S = 60.0
 LOOK_TRIES = 20
@@ -51,6 +52,7 @@ class AgentActor:
         self._post = post
         self._signals = signals
         self._beat = beat
+        town.store.on_retry = beat
         self._beat_s = min(BEAT_S, town.config.supervisor.hung_s / 3)
         self._bell = Bell(town.store, post.agent_id)
         self._log = logs.AgentLog(town.logs_dir, post.name, post.tee)
@@ -63,6 +65,7 @@ class AgentActor:
         self._why = ""
         self._fulfilled = post.parent is None  # leaving ends the wish too
         self._booted = False
+        self._is_away = False
         self._look_due = True
         self._scan_backlog = True
         self._renew_at = 0.0
@@ -101,14 +104,23 @@ class AgentActor:
         now = clock.monotonic()
         if self._round is not None:
             self._round.on_timer(now)
+            if self._round.is_over:
+                self._round.outcome()  # into the journal, whether or not Redis is there to settle it
         try:
             self._with_redis(now)
-        except RedisAway:
-            self._bell.close()
-            self._bell.broke()
-            self._leave_without_redis()
+        except Unavailable as error:
+            self._away(error)
         except EpochLost as lost:
             self._epoch_lost(lost)
+
+    def _away(self, error: Unavailable) -> None:
+        """Redis is away, or refuses us: a state, not an end. The model goes on; the bell tells when it is back."""
+        if not self._is_away:
+            self._is_away = True
+            self._log.write(f"🔌 Redis is away: {error}")
+        self._bell.close()
+        self._bell.broke()
+        self._leave_without_redis()
 
     def _with_redis(self, now: float) -> None:
         if self._bell.fd is None:
@@ -120,7 +132,7 @@ class AgentActor:
             self._boot()
         if self._round is not None and self._round.is_over:
             self._settle()
-        if now >= self._renew_at:
+        if now >= self._renew_at - RENEW_EARLY_S:
             self._tenure.renew()
             self._renew_at = now + RENEW_S
         if self._look_due or (self._due and now >= self._due):
@@ -136,6 +148,9 @@ class AgentActor:
         self._watch(self._bell.fd)
         if was_connected:
             self._after_outage()
+        if self._is_away:
+            self._is_away = False
+            self._log.write("🔌 Redis is back")
         self._look_due = self._scan_backlog = True
 
     def _after_outage(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinytown import clock, processes
 from tinytown.domain.agent import Agent
@@ -95,6 +95,8 @@ class Tenure:
                 tx.do("DEL", tx.keys.lease(agent.id))
 
         change(self._town.store, build)
+        if leaves:
+            self._uncount()
 
     def end(self, reason: str) -> None:
         """The agent's last record: its wish goes in the same step."""
@@ -110,6 +112,13 @@ class Tenure:
         tx = self._town.store.transaction()
         tx.event(Event("agent_refused", str(lost), clock.stamp(), agent_id=self._post.agent_id))
         self._town.store.commit(tx)
+
+    def _uncount(self) -> None:
+        """An end in order counts towards no restart intensity: our start leaves the file."""
+        journal = self._town.journal(self._post.name)
+        entry = journal.actor()
+        if entry is not None and entry.process == self._me:
+            journal.write_actor(replace(entry, starts=entry.starts[:-1]))
 
     def _read(self) -> tuple[AgentRow, str | None, int]:
         keys, agent_id = self._town.store.keys, self._post.agent_id

@@ -126,7 +126,7 @@ def parse(raw: str) -> Message:
         raise Unreadable(f"not JSON: {error}") from error
     if not isinstance(stored, dict):
         raise Unreadable("not a JSON object")
-    if "\\u" in raw and not _is_storable(dump(stored)):
+    if "\\u" in raw and not _is_storable(stored):
         raise Unreadable("half a character (a lone surrogate) in it")
     kind = stored.get("type")
     if not isinstance(kind, str) or kind not in TYPES:
@@ -179,10 +179,10 @@ def _payload(kind: str, stored: dict[str, Any]) -> dict[str, Any]:
     return payload | {n: v for n, v in stored.items() if n not in _ENVELOPE and n not in payload}
 
 
-def _is_storable(text: str) -> bool:
+def _is_storable(stored: dict[str, Any]) -> bool:
     try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
+        dump(stored).encode("utf-8", "surrogateescape")
+    except (UnicodeEncodeError, RecursionError):
         return False
     return True
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def spawn(launch: Launch, output: int, cwd: Path, env: Mapping[str, str]) -> sub
 
 
 def _spawn_by_fork(
-    argv: list[str], common: dict[str, Any], handled: list[int], ignored: list[int]
+    argv: list[str], common: dict[str, Any], handled: Sequence[int], ignored: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     """Where there is no setpriv (util-linux), or signals that the child must not ignore.
 

@@ -44,7 +44,7 @@ def resolve(town: Town, reference: str) -> AgentRow:
         return row
     rows = town.store.agents.all()
     wanted = reference.strip().lower()
-    named = [r for r in rows if wanted in {r.agent.name.lower(), (r.agent.nickname or "").lower()}]
+    named = [r for r in rows if wanted and wanted in {r.agent.name.lower(), (r.agent.nickname or "").lower()}]
     if len(named) > 1:
         raise Conflict(f"Agent reference '{reference}' is ambiguous: {', '.join(r.agent.name for r in named)}")
     if named:

@@ -124,7 +124,7 @@ def current(town: Town, reference: str) -> Current:
 
 def check_description(text: str) -> str:
     """The text as it can be stored: valid Unicode, not empty. Raises Invalid."""
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    clean = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     if not clean.strip():
         raise Invalid("The text is empty.", "Say what is to be done.")
     return clean
@@ -140,7 +140,7 @@ def parse_state(text: str) -> TaskState:
 
 def _end(town: Town, reference: str, state: TaskState, result: str, caller: Caller) -> Task:
     town.ensure_redis()
-    text = result.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = result.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
     def build(tx: Transaction) -> Task:
         raw, task = find(town, reference)

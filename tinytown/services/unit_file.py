@@ -78,8 +78,8 @@ def unit_text(town: Town) -> str:
     return _UNIT.format(
         unit=unit_name(town),
         town=town.name,
-        python=quoted(sys.executable),
-        root=quoted(root).replace("$", "$$"),  # in arguments `$` begins a variable, in the program's path it does not
+        python=_program(sys.executable),
+        root=_argument(root),
         stop_s=int(town.config.supervisor.grace_s) + STOP_MARGIN_S,
         watchdog_s=WATCHDOG_S,
         path=quoted(f"PATH={_search_path()}"),
@@ -93,6 +93,15 @@ def quoted(text: str) -> str:
     """As one word of a unit file (systemd.syntax(7)): specifiers doubled, C escapes."""
     escaped = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if ord(c) >= 32 else f"\\x{ord(c):02x}" for c in escaped) + '"'
+
+
+def _argument(text: str) -> str:
+    return quoted(text).replace("$", "$$")  # there `$` begins a variable; in the program's path it does not
+
+
+def _program(path: str) -> str:
+    """systemd takes no quote or backslash in the path of a program, however escaped; `env` does."""
+    return f"/usr/bin/env {_argument(path)}" if set(path) & set("\"'\\") else quoted(path)
 
 
 def is_same(one: str, other: str) -> bool:

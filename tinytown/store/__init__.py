@@ -50,12 +50,13 @@ class Store:
         self.events = Events(self)
         self._timeout_s = timeout_s
         self._retries = retries
+        self.on_retry: Callable[[], None] | None = None  # called before each repetition; set it before the first use
         self._events_kept = events_kept
 
     @functools.cached_property
     def redis(self) -> Client:
         """The command client: bounded time-outs and retries, for idempotent calls only."""
-        return self.connector.client(timeout_s=self._timeout_s, retries=self._retries)
+        return self.connector.client(timeout_s=self._timeout_s, retries=self._retries, on_retry=self.on_retry)
 
     def close(self) -> None:
         """Drop the connection, if there is one."""

@@ -36,12 +36,14 @@ def in_our_words(error: Exception, url: str, *, is_managed: bool) -> TinytownErr
     return None
 
 
-def _refusal(error: client.ResponseError, url: str) -> TinytownError | None:
+def _refusal(error: client.ResponseError, url: str) -> TinytownError:
     word = error.status_code or str(error).partition(" ")[0]
     if word == "BUSY":
         return RedisAway(f"Redis is busy with a script at {url}.", "Try again, or end it with: redis-cli SCRIPT KILL")
     found = _REFUSALS.get(word)
-    return None if found is None else Unavailable(found[0].format(url=url), found[1])
+    if found is None:
+        return Unavailable(f"Redis refused a command at {url}: {error}", "Was a key of the town changed by hand?")
+    return Unavailable(found[0].format(url=url), found[1])
 
 
 def _tls(error: Exception, url: str) -> TinytownError | None:

@@ -78,11 +78,9 @@ class Transaction:
         self.token, self.token_ttl_s = token, ttl_s
 
     def event(self, event: Event) -> None:
-        """Append to the town's history."""
-        self.do(
-            "XADD", self.keys.events, "MAXLEN", "~", self._events_kept, "*",
-            "event_type", event.type, "data", event.to_json(),
-        )  # fmt: skip
+        """Append to the town's history, which is bounded unless `events_kept` is 0."""
+        bound: tuple[str | int, ...] = ("MAXLEN", "~", self._events_kept) if self._events_kept else ()
+        self.do("XADD", self.keys.events, *bound, "*", "event_type", event.type, "data", event.to_json())
 
     def ring(self, agent_id: str) -> None:
         """Ring the agent's doorbell (a list of at most one)."""

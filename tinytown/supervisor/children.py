@@ -149,6 +149,8 @@ class Children:
         self._beats.free(child.slot)
         child.process, child.pidfd, child.slot, child.identity = None, -1, -1, None
         child.exit_code, child.phase, child.start_at = code, Phase.DEAD, 0.0
+        if code == 0:
+            child.starts = child.starts[:-1]  # an end in order counts towards no restart intensity
         return True
 
     def _close(self, fd: int) -> None:

@@ -27,6 +27,7 @@ from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.notify import Notifier
 from tinytown.supervisor.reconcile import reconcile
 from tinytown.supervisor.redis_keeper import RedisKeeper
+from tinytown.supervisor.shutdown import Shutdown
 from tinytown.town import Town
 
 TICK_S = 1.0
@@ -35,9 +36,7 @@ AWAY_RETRY_MAX_S = 1.0
 RENEW_S = 10.0
 STARTS_PER_PASS = 8
 LEFTOVER_PAUSE_S = 0.005
-END_KILL_S = 5.0
 ADOPTED_LOOK_S = 5.0
-NOW_SIGNAL = signal.SIGUSR1
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -67,9 +66,7 @@ class Supervisor:
         self._renew_at = 0.0
         self._adopted_at = 0.0
         self._upkeep_at = clock.monotonic() + keeping.UPKEEP_FIRST_S
-        self._stopping = False
-        self._grace_until = 0.0
-        self._kill_at = 0.0
+        self._shutdown = Shutdown(self.children, log.write)
 
     # The life of a supervisor
 
@@ -83,7 +80,7 @@ class Supervisor:
         gc.freeze()  # children share what is there now; their collector leaves it alone
         self.log.write(f"🏘️ Supervisor of town '{self.town.name}' is up (pid {self._me.pid})")
         self._notify.ready()
-        while not (self._stopping and not self.children.alive):
+        while not self._shutdown.is_over:
             self._pass()
             self._sleep()
         self._finish()
@@ -93,8 +90,8 @@ class Supervisor:
         now = clock.monotonic()
         self._hung(now)
         self._redis.step(now)
-        if self._stopping:
-            self._hurry(now)
+        if self._shutdown.has_begun:
+            self._shutdown.step(now)
         elif now >= self._retry_at:
             try:
                 self._with_redis(now)
@@ -157,6 +154,10 @@ class Supervisor:
         self._look_due = False
         self._wishes = wishes
         self._wanted = {i: wish for i, raw in wishes.items() if (wish := read_wish(raw)) is not None}
+        for child in self.children:
+            wish = self._wanted.get(child.spec.id)
+            if child.phase is Phase.WAITING and (wish is None or wish.stop or wish.foreground):
+                self.children.forget(child)
         plan = reconcile(self._wanted, self.children.ids, self.town.host)
         for agent_id in plan.start:
             self._add(agent_id, self._wanted[agent_id])
@@ -265,8 +266,7 @@ class Supervisor:
         epoch = keeping.new_epoch(self.store, child, self._wishes)
         if epoch is None:
             self._look_due = True
-            if keeping.wish_of(self.store, child.spec.id) is None:
-                self.children.forget(child)
+            self.children.forget(child)
             return
         self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
         assert child.identity is not None
@@ -288,37 +288,15 @@ class Supervisor:
         elif signum == signal.SIGCHLD:
             self.children.reap_orphans(self._redis.own_pid)
         elif signum in (signal.SIGTERM, signal.SIGINT):
-            again = self._stopping and signum == signal.SIGINT
-            self._stop(at_once=again)
+            self._stop(again=signum == signal.SIGINT)
 
-    def _stop(self, *, at_once: bool) -> None:
-        grace = 0.0 if at_once else self.town.config.supervisor.grace_s
-        now = clock.monotonic()
-        if not self._stopping:
-            self._stopping = True
+    def _stop(self, *, again: bool) -> None:
+        """The first wish to stop gives time; a second Ctrl-C takes it back."""
+        if not self._shutdown.has_begun:
             self._notify.stopping()
-            self._grace_until, self._kill_at = now + grace, now + grace + END_KILL_S
-            alive = self.children.alive
-            self.log.write(f"🛑 Stopping {len(alive)} agent(s), grace {grace:g} s")
-            for child in alive:
-                if child.identity is not None:
-                    processes.send(child.identity, signal.SIGTERM)
-        elif at_once:
-            self._grace_until, self._kill_at = now, now + END_KILL_S
-            self.log.write("🛑 Stopping at once")
-
-    def _hurry(self, now: float) -> None:
-        """The grace time is over: end the models too; then kill what does not go."""
-        alive = [(child, child.identity) for child in self.children.alive if child.identity is not None]
-        if self._grace_until and now >= self._grace_until:
-            self._grace_until = 0.0
-            for _child, process in alive:
-                processes.send(process, NOW_SIGNAL)
-        if now >= self._kill_at:
-            self._kill_at = now + END_KILL_S
-            for child, process in alive:
-                self.log.write(f"🔪 agent {child.spec.name} did not go; killed")
-                processes.send(process, signal.SIGKILL)
+            self._shutdown.begin(self.town.config.supervisor.grace_s)
+        elif again:
+            self._shutdown.at_once()
 
     def _finish(self) -> None:
         with contextlib.suppress(TinytownError):
@@ -351,12 +329,12 @@ class Supervisor:
         if self._away_since is not None:
             dues.append(self._retry_at)
         for child in self.children:
-            if child.phase in {Phase.WAITING, Phase.DEAD} and self._away_since is None and not self._stopping:
+            if child.phase in {Phase.WAITING, Phase.DEAD} and self._away_since is None and not self._shutdown.has_begun:
                 dues.append(child.start_at)
             elif child.phase is Phase.ENDING:
                 dues.append(child.kill_at)
-        if self._stopping:
-            dues += [self._grace_until or self._kill_at, self._kill_at]
+        if self._shutdown.has_begun:
+            dues.append(self._shutdown.next_due)
         dues += [due for due in (self._notify.feed(now), self._redis.step(now)) if due is not None]
         self._watch_redis()
         for key, _events in self._selector.select(max(0.0, min(dues) - now)):
@@ -378,7 +356,7 @@ class Supervisor:
             self._redis.on_ready(fd)
         else:
             child = self.children.on_ready(fd)
-            if child is not None and self._stopping:
+            if child is not None and self._shutdown.has_begun:
                 keeping.note_stopped(self.town, child)
 
     def status(self) -> dict[str, Any]:
@@ -388,14 +366,14 @@ class Supervisor:
             "pid": self._me.pid,
             "town": self.town.name,
             "uptime_s": round(now - self._started, 3),
-            "stopping": self._stopping,
+            "stopping": self._shutdown.has_begun,
             "redis": "away" if self._away_since is not None else "ok",
             "children": self.children.status(),
         }
 
     def _show(self) -> None:
         alive = len(self.children.alive)
-        where = "stopping, " if self._stopping else "Redis away, " if self._away_since is not None else ""
+        where = "stopping, " if self._shutdown.has_begun else "Redis away, " if self._away_since is not None else ""
         self._notify.status(f"{where}{alive} agent(s) running")
         title = f"tt: supervisor [{self.town.name}]"
         if title != getattr(self, "_title", ""):

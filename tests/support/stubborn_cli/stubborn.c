@@ -1,6 +1,7 @@
 /* A model CLI for fault tests: it does what the lines `stub: ...` of its prompt say, and marks what it does.
 
-   $STUBBORN_DIR/marks gets a line when it starts and one when it ends well: `start|end RUN TASK PID`.
+   $STUBBORN_DIR/marks gets a line when it starts and one when it ends well: `start|end RUN TASK PID TIME`
+   (the time in milliseconds, as in the ids of a Redis stream).
    Locks that the kernel frees with the last process of the run tell two runs at one time: a line `overlap`.
 
      stub: await NAME      until $STUBBORN_DIR/NAME exists          stub: say TEXT      a line on stdout
@@ -8,6 +9,7 @@
                            that stays; its pid goes into NAME       stub: ignore-term   TERM has no effect
      stub: run COMMAND     by the shell                             stub: hang           silent for good
      stub: exit N          end with that code, without `end`        stub: first ...     only in the task's first run
+     stub: work N          take N milliseconds
 */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -35,7 +37,10 @@ static const char *in_folder(const char *name) {
 
 static void append(const char *name, const char *what) {
     char line[512];
-    int size = snprintf(line, sizeof line, "%s %s %s %d\n", what, run, task, (int)getpid());
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    long at = now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    int size = snprintf(line, sizeof line, "%s %s %s %d %ld\n", what, run, task, (int)getpid(), at);
     int fd = open(in_folder(name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, line, size) != size) exit(99);
     close(fd);
@@ -50,8 +55,8 @@ static void hold(const char *kind, const char *id) {
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) append("marks", "overlap");
 }
 
-static void nap(void) {
-    struct timespec moment = {0, 2000000};
+static void nap(long milliseconds) {
+    struct timespec moment = {milliseconds / 1000, milliseconds % 1000 * 1000000};
     nanosleep(&moment, NULL);
 }
 
@@ -75,7 +80,8 @@ static void act(char *directive) {
     char *rest = strchr(directive, ' ');
     if (rest) *rest++ = 0;
     else rest = "";
-    if (!strcmp(directive, "await")) while (access(in_folder(rest), F_OK)) nap();
+    if (!strcmp(directive, "await")) while (access(in_folder(rest), F_OK)) nap(2);
+    else if (!strcmp(directive, "work")) nap(atol(rest));
     else if (!strcmp(directive, "say")) printf("%s\n", rest), fflush(stdout);
     else if (!strcmp(directive, "flood")) flood(atol(rest));
     else if (!strcmp(directive, "child")) child(rest);
