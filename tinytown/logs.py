@@ -42,6 +42,12 @@ def round_log(folder: Path, name: str, number: int) -> Path:
     return folder / f"{name}{_ROUND}{number}.log"
 
 
+def is_round_log_name(name: str) -> bool:
+    """An agent of this name would write its log over another agent's round log."""
+    head, mark, number = name.rpartition(_ROUND)
+    return bool(head and mark and number.isdigit())
+
+
 def round_numbers(folder: Path, name: str) -> list[int]:
     """The rounds of this agent that have a log, ascending."""
     found = []

@@ -24,7 +24,7 @@ def every_command() -> list[tuple[str, ...]]:
         command = top.load(ctx, name)
         found.append((name,))
         if isinstance(command, click.Group):
-            found += [(name, sub) for sub in command.list_commands(ctx)]
+            found += [(name, sub) for sub, one in command.commands.items() if not one.hidden]
     return found
 
 

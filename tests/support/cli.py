@@ -58,7 +58,7 @@ class Tt:
             check=False,
             **options,
         )
-        return Ran(args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Ran(args, done.returncode, _text(done.stdout), _text(done.stderr))
 
     def ok(self, *args: str, **options: Any) -> Ran:
         """Run it; it must exit 0."""
@@ -98,7 +98,9 @@ class Tt:
         pid, master = pty.fork()
         if pid == 0:
             os.chdir(self.cwd)
-            os.execve(TT, [str(TT), *self._args(args)], {"TERM": "xterm-256color"} | self._environment(env))
+            os.execve(  # noqa: S606  the child of pty.fork
+                TT, [str(TT), *self._args(args)], {"TERM": "xterm-256color"} | self._environment(env)
+            )
         shown = b""
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while select.select([master], [], [], TIMEOUT_S)[0] and (block := os.read(master, 65536)):
@@ -113,6 +115,10 @@ class Tt:
     def _environment(self, more: dict[str, str | None] | None) -> dict[str, str]:
         merged = {**os.environ, **self.env, **(more or {})}
         return {name: value for name, value in merged.items() if value is not None}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def first_line(process: subprocess.Popen[str]) -> str:

@@ -31,9 +31,6 @@ from tinytown.store.server import ManagedServer
 from tinytown.town import Town, open_town
 
 SOURCE = Path(__file__).parent / "stubborn_cli" / "stubborn.c"
-_SUPERVISE = (
-    "import sys; from tinytown import town; from tinytown.supervisor import main; main.run(town.open_town(sys.argv[1]))"
-)
 DEFAULTS: dict[str, dict[str, Any]] = {
     "agent": {"retry_delay_s": 0.05, "max_attempts": 5},
     "supervisor": {"backoff_s": 0.05, "backoff_max_s": 0.2, "restart_intensity": 50, "grace_s": 10.0},
@@ -95,7 +92,7 @@ class RunningTown:
     @property
     def supervise(self) -> list[str]:
         """The command that runs a supervisor of this town."""
-        return [sys.executable, "-c", _SUPERVISE, str(self.root)]
+        return [sys.executable, "-m", "tinytown", "--town", str(self.root), "supervise"]
 
     @property
     def supervisor(self) -> Identity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinytown import clock, ids
+from tinytown import clock, ids, logs
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.event import Event
 from tinytown.domain.states import AgentState, TaskState
@@ -73,6 +73,8 @@ def spawn(town: Town, request: SpawnRequest) -> Agent:
     name = ids.check_name(request.name)
     if name.lower() in ids.RESERVED_NAMES:
         raise Conflict(f"'{name}' is reserved for the conductor's mailbox.", "Choose another name.")
+    if logs.is_round_log_name(name):
+        raise Invalid(f"Agent name '{name}' is not valid.", "A name that ends in _round_<number> is that of a log.")
     for what, value in (("Role", request.role), ("Nickname", request.nickname)):
         if value is not None:
             ids.check_name(value, what)

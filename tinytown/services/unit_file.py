@@ -100,7 +100,7 @@ def _argument(text: str) -> str:
 
 
 def _program(path: str) -> str:
-    """systemd takes no quote or backslash in the path of a program, however escaped; `env` does."""
+    """A program's path may hold no quote or backslash for systemd, however escaped; `env` takes it."""
     return f"/usr/bin/env {_argument(path)}" if set(path) & set("\"'\\") else quoted(path)
 
 

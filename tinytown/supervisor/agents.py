@@ -62,11 +62,11 @@ def starts_of(town: Town, child: Child, wish: Wish) -> list[float]:
     return max(ours, filed, key=len)
 
 
-def end_leftovers(town: Town, child: Child) -> bool:
-    """Kill what lives of the dead actor's models; True while there is something. Never blocks."""
+def end_leftovers(town: Town, child: Child) -> list[processes.Identity]:
+    """Kill what lives of the dead actor's models; what there was. Never blocks."""
     left = recovery.leftovers(town.journal(child.spec.name), child.spec.id)
     processes.kill_all(left)
-    return bool(left)
+    return left
 
 
 def finish_gone(town: Town, agent_ids: list[str], log: Callable[[str], None]) -> None:

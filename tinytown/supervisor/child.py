@@ -58,6 +58,7 @@ class Child:
     exit_code: int | None = None
     up_since: float = 0.0
     restarts: int = 0
+    leftovers_since: float = 0.0
 
     @property
     def is_adopted(self) -> bool:

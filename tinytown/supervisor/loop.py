@@ -36,6 +36,8 @@ AWAY_RETRY_MAX_S = 1.0
 RENEW_S = 10.0
 STARTS_PER_PASS = 8
 LEFTOVER_PAUSE_S = 0.005
+LEFTOVER_PATIENCE_S = 1.0
+LEFTOVER_STUBBORN_S = 5.0
 ADOPTED_LOOK_S = 5.0
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -196,8 +198,7 @@ class Supervisor:
             self.log.write(f"⏹️ agent {child.spec.name} stopped ({exited.describe()})")
             self.children.forget(child)
             return
-        if keeping.end_leftovers(self.town, child):
-            child.start_at = clock.monotonic() + LEFTOVER_PAUSE_S
+        if self._has_leftovers(child):
             return
         if wish.stop:
             keeping.finish_gone(self.town, [child.spec.id], self.log.write)
@@ -260,8 +261,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         """A new epoch, then the fork. A wish that changed meanwhile is looked at again."""
-        if keeping.end_leftovers(self.town, child):
-            child.start_at = clock.monotonic() + LEFTOVER_PAUSE_S
+        if self._has_leftovers(child):
             return
         epoch = keeping.new_epoch(self.store, child, self._wishes)
         if epoch is None:
@@ -271,6 +271,20 @@ class Supervisor:
         self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
         assert child.identity is not None
         self.log.write(f"▶️ agent {child.spec.name} started (pid {child.identity.pid}, epoch {epoch})")
+
+    def _has_leftovers(self, child: Child) -> bool:
+        """Kill what the dead one's models left, and come back soon while something is there; never two models."""
+        left = keeping.end_leftovers(self.town, child)
+        now = clock.monotonic()
+        if not left:
+            child.leftovers_since = 0.0
+            return False
+        child.leftovers_since = child.leftovers_since or now
+        stubborn = now - child.leftovers_since > LEFTOVER_PATIENCE_S
+        if stubborn:
+            self.log.write(f"⚠️ agent {child.spec.name}: its model's process {left[0].pid} cannot be killed; waiting")
+        child.start_at = now + (LEFTOVER_STUBBORN_S if stubborn else LEFTOVER_PAUSE_S)
+        return True
 
     def _leave_behind(self) -> None:
         """In a fresh child: what only the supervisor may use. Closed, not unregistered."""
