@@ -50,14 +50,16 @@ def _table(size: int) -> str:
 
 _SORTED = "".join(f"{name}\n" for name in sorted(NAMES.split()))
 
-# An agent does its tasks in this order. The two long ones are there to be killed in.
-JOBS = (
+# In the order in which they are given. The long ones are there to be killed in.
+FIRST = (
     Job("reviewer", "write prices.txt: 19.99 5.01 12.5", _file("prices.txt", "19.99 5.01 12.5\n")),
-    Job("backend", f"write names.txt: {NAMES}", _file("names.txt", _SORTED)),
     Job("frontend", "table 9 to docs/table.txt", _file("docs/table.txt", _table(9))),
-    Job("backend", "wait 3", _result("waited 3 s")),
-    Job("frontend", "wait 6", _result("waited 6 s")),
-    Job("backend", "sort names.txt", _file("names.txt", _SORTED)),
+    Job("backend", f"write names.txt: {NAMES}", _file("names.txt", _SORTED)),
+    Job("backend", "wait 4", _result("waited 4 s")),
+)
+THEN = (
     Job("frontend", f"append NOTES.md: {NOTE}", _file("NOTES.md", f"{NOTE}\n")),
+    Job("backend", "sort names.txt", _file("names.txt", _SORTED)),
     Job("reviewer", "sum prices.txt", _result("the sum of 3 numbers in prices.txt is 37.5")),
+    Job("frontend", "wait 5", _result("waited 5 s")),
 )

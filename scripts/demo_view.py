@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-DONE, OPEN = ("completed", "failed", "cancelled"), ("pending", "assigned")
+DONE, OPEN = ("completed", "failed", "cancelled"), ("pending", "assigned")  # states of tasks
+ENDED = ("stopped", "error", "cold")  # states of agents that have no process
 
 
 @dataclass
@@ -61,7 +62,8 @@ class View:
 
     def _agent(self, agent: dict[str, Any]) -> str:
         pid = f"pid {agent['pid']}" if agent["pid"] else "no process"
-        state = agent["state"] if agent["pid"] else "dead"
+        is_missing = not agent["pid"] and agent["state"] not in ENDED
+        state = "dead" if is_missing else agent["state"]
         return f"{agent['name']:<9} {state:<8} {pid:<11} {self.titles.get(agent['current_task'] or '', '')}".rstrip()
 
     def _erase(self) -> None:

@@ -7,6 +7,7 @@ it had claimed, which model ran, and how that ended. Both live in `.tt/agents/<n
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -75,12 +76,20 @@ class Journal:
             return None
 
     def write_actor(self, entry: ActorEntry) -> None:
-        """Take the agent, durably. Raises OSError."""
+        """Take the agent. `sync_actor` makes it durable. Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(self._actor, dump(
             entry.process.to_dict()
             | {"agent_id": entry.agent_id, "epoch": entry.epoch, "starts": list(entry.starts[-STARTS_KEPT:])}
-        ))  # fmt: skip
+        ), sync=False)  # fmt: skip
+
+    def sync_actor(self) -> None:
+        """Make the entry survive a power loss too; before the first claim. Raises OSError."""
+        fd = os.open(self._actor, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def round(self) -> RoundEntry | None:
         """The round in progress; None when there is none."""

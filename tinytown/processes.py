@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 from dataclasses import dataclass
@@ -23,17 +24,29 @@ class Identity:
     pid: int
     started: int
 
-    def to_dict(self) -> dict[str, int]:
-        """The journals' form."""
-        return {"pid": self.pid, "started": self.started}
+    def to_dict(self) -> dict[str, Any]:
+        """The journals' form. Start times count from the boot, so it names the boot."""
+        return {"pid": self.pid, "started": self.started, "boot": boot_id()}
 
     @classmethod
     def from_dict(cls, raw: Any) -> Identity | None:
-        """Read the journals' form; None when it is none."""
+        """Read the journals' form; None when it is none, or of an earlier boot: then that process is dead."""
         try:
+            if raw.get("boot", boot_id()) != boot_id():
+                return None
             return cls(int(raw["pid"]), int(raw["started"]))
-        except (TypeError, KeyError, ValueError):
+        except (AttributeError, TypeError, KeyError, ValueError):
             return None
+
+
+@functools.cache
+def boot_id() -> str:
+    """This boot of the machine."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 def identity(pid: int) -> Identity | None:

@@ -181,7 +181,7 @@ def test_redis_missing_or_too_old(bare: Tt, tmp_path: Path) -> None:
 
 def test_wrong_password(tmp_path: Path) -> None:
     """It is said that the password is wrong; the password itself is not printed."""
-    with TestRedis(tmp_path / "server", password="right") as server:
+    with TestRedis(tmp_path / "server", password="right") as server:  # noqa: S106  a test's own
         (tmp_path / "tinytown.toml").write_text(
             f'name = "x"\n[redis]\nurl = "unix://{server.connector.socket_path}"\npassword = "wr0ng"\n'
         )

@@ -30,7 +30,7 @@ def every_command() -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
-    """One line of help, options, global options, an example that begins with the command; the table's line is its own."""
+    """One line of help, options, global options, an example that begins with the command."""
     top = root()
     ctx = click.Context(top, info_name="tt")
     command = top.load(ctx, words[0])
@@ -82,13 +82,13 @@ def test_global_options_anywhere(town: Town, tmp_path: Path) -> None:
         ("--town", "/nowhere", "list", "-t", here),
     ):
         assert "backend" in tt.ok(*args).out
-    for args in (
+    for words in (
         ("-t", here, "task", "list"),
         ("task", "-t", here, "list"),
         ("task", "list", "--verbose", "-t", here),
         ("task", "-t", "/nowhere", "list", "-t", here),
     ):
-        assert "No tasks." in tt.ok(*args).out
+        assert "No tasks." in tt.ok(*words).out
     assert "backend" in tt.ok("list", env={"TINYTOWN_TOWN": here}).out
     below = town.root / "src" / "deep"
     below.mkdir(parents=True)

@@ -64,7 +64,7 @@ def test_a_round(tt: Tt, town: Town) -> None:
 
 
 @pytest.mark.parametrize("rotated", [False, True])
-def test_follow(tt: Tt, town: Town, rotated: bool) -> None:
+def test_follow(tt: Tt, town: Town, *, rotated: bool) -> None:
     """What is appended is shown, also after a rotation, until Ctrl-C, which is quiet."""
     write(town, "backend", "first")
     with tt.running("logs", "backend", "-f") as process:

@@ -21,7 +21,7 @@ from tinytown import processes
 from tinytown.services import leftovers, unit_file
 from tinytown.town import open_town
 
-STRANGE = ["town", "my town 50%", "a %h $HOME ${HOME} %%", 'quote " and \' here', "back\\slash", "städtchen 🏘️"]
+STRANGE = ["town", "my town 50%", "a %h $HOME ${HOME} %%", "quote \" and ' here", "back\\slash", "städtchen 🏘️"]
 
 
 @pytest.fixture
@@ -66,9 +66,7 @@ def verify(unit: Path) -> tuple[int, str]:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("folder", STRANGE)
-def test_systemd_accepts_the_unit(
-    folder: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_systemd_accepts_the_unit(folder: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`systemd-analyze verify` finds nothing to complain about, whatever the folders are called."""
     root = tmp_path / folder
     make_town(root, settings="[supervisor]\ngrace_s = 12.5\n")
@@ -340,6 +338,23 @@ def test_a_model_without_an_actor_is_ended_after_a_stop(town: RunningTown) -> No
     assert [process for process in models if processes.is_alive(process)]
     assert "1 model process(es)" in end_leftovers(town, "success")
     assert not any(map(processes.is_alive, models))
+    town.start()
+    town.go()
+    town.wait_done(task)
+    town.finish()
+
+
+@pytest.mark.fault
+def test_a_stop_while_redis_is_away(town: RunningTown) -> None:
+    """Nobody can say who runs in a terminal: what belongs to this service's control group ends all the same."""
+    town.spawn("one")
+    task = town.assign("one", "await go")
+    town.wait_run(task)
+    models, actor = town.models("one"), town.actor("one")
+    town.kill_supervisor()
+    town.kill_redis()
+    assert end_leftovers(town, "success") == "Ended: 1 agent(s), 0 model process(es)\n"
+    assert not any(map(processes.is_alive, [actor, *models]))
     town.start()
     town.go()
     town.wait_done(task)

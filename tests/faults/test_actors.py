@@ -203,6 +203,41 @@ def test_kill_of_an_agent_that_just_died(town: RunningTown) -> None:
     assert town.task(task).state is TaskState.ASSIGNED
 
 
+def test_kill_without_a_supervisor(town: RunningTown) -> None:
+    """A wish to stop that meets a dead actor and no supervisor is fulfilled by the command itself."""
+    town.spawn("ann")
+    task = town.assign("ann", "first child kid", "first hang")
+    town.wait((town.control / "kid").exists, "the model's child")
+    actor = town.actor("ann")
+    town.kill_supervisor()
+    town.kill(actor)
+    agents.kill(town.town, "ann")
+    assert town.agent("ann").state is AgentState.STOPPED
+    assert not town.models("ann")
+    town.settle()
+    town.start()
+    agents.restart(town.town, "ann")
+    town.wait_done(task)
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_kill_of_an_orphan(town: RunningTown, *, now: bool) -> None:
+    """An actor whose supervisor is dead still obeys: after its round, or now, it ends its agent for good."""
+    town.spawn("ann")
+    task = town.assign("ann", "first await go")
+    town.wait_run(task)
+    town.kill_supervisor()
+    agents.kill(town.town, "ann", now=now)
+    if not now:
+        town.go()
+    assert agents.wait(town.town, "ann", 10) is AgentState.STOPPED
+    town.settle()
+    assert town.task(task).state is (TaskState.ASSIGNED if now else TaskState.COMPLETED)
+    town.start()
+    agents.restart(town.town, "ann")
+    town.wait_done(task)
+
+
 def test_new_agent_of_the_same_name_takes_over(town: RunningTown) -> None:
     """A name whose agent was killed in mid-round gets a new agent, which does the old one's work."""
     town.spawn("ann")

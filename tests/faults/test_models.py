@@ -49,6 +49,18 @@ def test_model_killed(town: RunningTown) -> None:
     assert (len(town.runs(task)), len(town.ends(task)), rounds(town, "ann")) == (2, 1, 2)
 
 
+def test_leader_killed_and_its_child_not(town: RunningTown) -> None:
+    """Only the model's leader dies: its child is ended before the task is run again."""
+    town.spawn("ann")
+    task = town.assign("ann", "first child kid", "first hang")
+    kid, run = child_of(town), town.wait_run(task)
+    leader = processes.identity(run.pid)
+    assert leader is not None
+    town.kill(leader)
+    town.wait_done(task)
+    assert not processes.is_alive(kid)
+
+
 def test_model_hung(new_town: NewTown) -> None:
     """A silent model is ended after the silence time-out, one that ignores TERM too, and its task is run again."""
     town = new_town(agent={"silence_timeout_s": 0.3, "retry_delay_s": 0.05})

@@ -15,13 +15,16 @@ from tinytown import processes
 from tinytown.domain.task import Task
 from tinytown.errors import Unavailable
 from tinytown.processes import Identity
+from tinytown.services import backlog
+from tinytown.services.caller import Caller
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 NAMES = ("ann", "bob", "cid")
+ROLE = "worker"
 KILLS = 40
 BUSY = 9
-KINDS, WEIGHTS = ("actor", "model", "supervisor", "redis"), (5, 3, 1, 1)
+KINDS, WEIGHTS = ("actor", "model", "supervisor", "redis", "stop"), (10, 6, 2, 2, 1)
 LONGEST_S = 0.04  # from one kill to the next: about a whole round
 SETTINGS = {
     "agent": {"max_attempts": 1000, "retry_delay_s": 0.001},
@@ -46,6 +49,10 @@ def strike(town: RunningTown, kind: str, choice: random.Random) -> None:
     if kind == "supervisor":
         town.kill_supervisor()
         town.start()
+    elif kind == "stop":
+        town.signal_supervisor(signal.SIGTERM)
+        assert town.await_supervisor_end() == 0
+        town.start()
     elif found := victims(town, kind):
         processes.send(choice.choice(found), signal.SIGKILL)
 
@@ -56,8 +63,11 @@ def keep_busy(town: RunningTown, given: list[Task], waiting: list[Task], choice:
         waiting[:] = [task for task in waiting if not town.task(task).state.is_terminal]
         while len(waiting) < BUSY:
             extra = ["child kid"] if choice.random() < 0.3 else []
-            waiting.append(town.assign(choice.choice(NAMES), *extra, f"work {choice.randrange(20)}"))
-            given.append(waiting[-1])
+            given.append(town.assign(choice.choice(NAMES), *extra, f"work {choice.randrange(20)}"))
+            given.append(backlog.add(town.town, f"stub: work {choice.randrange(20)}", [ROLE], Caller()))
+            waiting += given[-2:]
+        name, kind = choice.choice(NAMES), choice.choice(["query", "info", "ack"])
+        town.send(name, "a message", kind=kind, urgent=choice.random() < 0.5)
 
 
 @pytest.mark.timeout(120)
@@ -66,7 +76,7 @@ def test_storm(new_town: NewTown, seed: int) -> None:
     """Kills at random moments: invariants hold all the time, each accepted task is completed exactly once."""
     choice = random.Random(seed)
     town = new_town(**SETTINGS)
-    town.spawn(*NAMES, rounds=10_000)
+    town.spawn(*NAMES, rounds=10_000, role=ROLE)
     given: list[Task] = []
     waiting: list[Task] = []
     for number in range(KILLS):

@@ -156,7 +156,7 @@ def test_an_agent_that_is_gone_claims_nothing(town: Town) -> None:
             return None
         return found.id if found else None
 
-    assert in_processes(1, work) == [None]
+    assert in_processes(1, work, within_s=3) == [None]
     assert town.store.tasks.backlog_ids() == [task.id]
 
 

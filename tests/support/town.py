@@ -166,7 +166,7 @@ def all_tasks(town: Town) -> dict[str, Task]:
     return found
 
 
-def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
+def in_processes(count: int, work: Callable[[int], Any], within_s: int = 20) -> list[Any]:
     """Run `work(number)` in forked processes that begin at the same moment; their (JSON) results in order.
 
     `work` must open a Town of its own: a connection does not survive a fork.
@@ -178,6 +178,7 @@ def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
         pid = os.fork()
         if pid == 0:
             os.close(opener)
+            signal.alarm(within_s)
             _work_in_child(work, number, gate, into)
         os.close(into)
         children.append((pid, out))
@@ -195,7 +196,6 @@ def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
 def _work_in_child(work: Callable[[int], Any], number: int, gate: int, into: int) -> None:
     code = 1
     try:
-        signal.alarm(50)
         processes.die_with_parent(os.getppid())
         os.read(gate, 1)  # until the parent closes its end
         data = memoryview(json.dumps(work(number)).encode())

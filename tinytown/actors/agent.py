@@ -227,6 +227,7 @@ class AgentActor:
                 return not backlog.claim_for_role(self._town, look.agent)
             self._scan_backlog = False
             return True
+        self._tenure.make_durable()
         claim = self._mail.claim(look)
         if claim is None:
             return False

@@ -36,6 +36,7 @@ class Tenure:
         self._town = town
         self._post = post
         self._me = processes.own()
+        self._is_durable = False
         self._token = f"{town.host}:{self._me.pid}:{self._me.started}:{post.epoch}"
 
     def take(self) -> tuple[Agent, tuple[int, int]]:
@@ -61,6 +62,12 @@ class Tenure:
             return self._take(tx, row, holder)
 
         return change(self._town.store, build)
+
+    def make_durable(self) -> None:
+        """Before the first claim: who holds the agent survives a power loss."""
+        if not self._is_durable:
+            self._town.journal(self._post.name).sync_actor()
+            self._is_durable = True
 
     def renew(self) -> None:
         """Hold the lease on: the sign of life for everybody who cannot see this process."""

@@ -27,23 +27,18 @@ def logs(name: str, *, follow: bool, lines: int, number: int | None) -> None:
 
     town = base.open_town()
     agent = service.name_of(town, name)
-    position = 0
-    if number is not None:
-        path = service.round_path(town, agent, number)
-        if not follow:
-            _write(service.whole(path))
-            return
-    else:
-        path = service.digest(town, agent)
-        try:
-            text, position = service.tail(path, lines)
-            _write([text])
-        except NotFound as error:
-            if not follow:
-                raise NotFound(f"Agent '{agent}' has no log yet.", f"Wait for it with: tt logs {agent} -f") from error
-            render.talk(f"Agent '{agent}' has no log yet; waiting for it.")
+    path = service.digest(town, agent) if number is None else service.round_path(town, agent, number)
     if follow:
-        _write(service.follow(path, position))
+        if not path.exists():
+            render.talk(f"Agent '{agent}' has no log yet; waiting for it.")
+        _write(service.follow(path, lines))
+    elif number is not None:
+        _write(service.whole(path))
+    else:
+        try:
+            _write([service.tail(path, lines)])
+        except NotFound as error:
+            raise NotFound(f"Agent '{agent}' has no log yet.", f"Wait for it with: tt logs {agent} -f") from error
 
 
 def _write(blocks: Iterable[bytes]) -> None:

@@ -47,10 +47,26 @@ def _detach(town: Town) -> None:
     render.out(f"   Log: {town.state_dir / 'supervisor.log'}")
 
 
-def _show(town: Town, *, as_json: bool) -> None:
-    from tinytown.services import servers, supervision  # noqa: PLC0415  not for --help
+def _status_of(town: Town) -> dict[str, Any] | None:
+    """What it says of itself; one that is just starting (or ending) gets a moment."""
+    from tinytown import clock  # noqa: PLC0415  not for --help
+    from tinytown.errors import Unavailable  # noqa: PLC0415  as above
+    from tinytown.services import supervision  # noqa: PLC0415  as above
 
-    status = supervision.status(town)
+    deadline = clock.monotonic() + supervision.ANSWER_WITHIN_S
+    while True:
+        try:
+            return supervision.status(town)
+        except Unavailable:
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(0.02)
+
+
+def _show(town: Town, *, as_json: bool) -> None:
+    from tinytown.services import servers  # noqa: PLC0415  not for --help
+
+    status = _status_of(town)
     redis_is_up = servers.is_listening(town) if town.store.connector.is_managed else None
     if as_json:
         nothing: dict[str, Any] = {"pid": None, "town": town.name, "redis": _state(redis_is_up), "children": []}

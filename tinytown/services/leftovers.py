@@ -38,7 +38,9 @@ def end_all(town: Town, grace_s: float = GRACE_S) -> Ended:
     Actors in terminals are left alone, and Redis with them. Mail and tasks stay; nobody is charged.
     """
     lock = town.supervisor_lock
-    if not town.state_dir.is_dir() or not lock.acquire():
+    if not town.state_dir.is_dir():
+        return Ended()
+    if not lock.acquire():
         return Ended(is_ours=False)
     try:
         spared = _in_terminals(town)

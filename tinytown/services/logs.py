@@ -44,23 +44,15 @@ def round_path(town: Town, name: str, number: int) -> Path:
     return path
 
 
-def tail(path: Path, lines: int) -> tuple[bytes, int]:
-    """The last lines of a file, and where it ended. Raises NotFound when there is no file."""
+def tail(path: Path, lines: int) -> bytes:
+    """The last lines of a file. Raises NotFound when there is none."""
+    fd = _open(path)
+    if fd is None:
+        raise NotFound(f"There is no log yet: {path}")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no log yet: {path}", "Wait for it with: tt logs -f NAME") from error
-    try:
-        end = start = os.fstat(fd).st_size
-        text = b""
-        while start > 0 and text.count(b"\n") <= lines:
-            size = min(_BLOCK, start)
-            start -= size
-            text = os.pread(fd, size, start) + text
+        return _tail(fd, lines, os.fstat(fd).st_size)
     finally:
         os.close(fd)
-    kept = text.splitlines(keepends=True)[-lines:] if lines else []
-    return b"".join(kept), end
 
 
 def whole(path: Path) -> Iterator[bytes]:
@@ -70,28 +62,42 @@ def whole(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def follow(path: Path, position: int) -> Iterator[bytes]:
-    """What is appended from `position` on, for good; waits for the file, and goes on with the next after a rotation."""
-    fd: int | None = None
+def follow(path: Path, lines: int) -> Iterator[bytes]:
+    """The last lines, then what is appended, for good; waits for the file, and goes on with the next after a rotation.
+
+    Everything that is written is given once: the old file is read to its end before the next one is begun.
+    """
+    fd, position = _open(path), 0
     try:
+        if fd is not None:
+            position = os.fstat(fd).st_size
+            yield _tail(fd, lines, position)
         while True:
             if fd is None:
-                fd = _open(path)
+                fd, position = _open(path), 0
             if fd is not None:
                 replaced = _was_replaced(path, fd)  # asked first: what was written before it is still read
-                size = os.fstat(fd).st_size
-                position = 0 if size < position else position  # truncated
+                position = 0 if os.fstat(fd).st_size < position else position  # truncated
                 while block := os.pread(fd, _BLOCK, position):
                     position += len(block)
                     yield block
                 if replaced:
                     os.close(fd)
-                    fd, position = None, 0
+                    fd = None
                     continue
             clock.sleep(POLL_S)
     finally:
         if fd is not None:
             os.close(fd)
+
+
+def _tail(fd: int, lines: int, end: int) -> bytes:
+    start, text = end, b""
+    while start > 0 and text.count(b"\n") <= lines:
+        size = min(_BLOCK, start)
+        start -= size
+        text = os.pread(fd, size, start) + text
+    return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
 
 
 def _open(path: Path) -> int | None:

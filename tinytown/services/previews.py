@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinytown.domain.message import Message
+from tinytown.ids import short
 from tinytown.town import Town
 
 
@@ -13,4 +14,14 @@ def texts(town: Town, messages: Iterable[Message]) -> dict[str, str]:
     listed = list(messages)
     ids = list(dict.fromkeys(m.task_id for m in listed if m.task_id))
     tasks = {task.id: task.description for task in town.store.tasks.many(ids)} if ids else {}
-    return {m.id: tasks.get(m.task_id, m.text) if m.task_id else m.text for m in listed}
+    return {m.id: tasks.get(m.task_id, m.text) if m.task_id else _told(m) for m in listed}
+
+
+def _told(message: Message) -> str:
+    """A finished task by its short id; everything else as it is."""
+    task = short(str(message.payload.get("task_id", "")))
+    if message.type == "task_done":
+        return f"Task {task} is done: {message.payload['result']}"
+    if message.type == "task_failed":
+        return f"Task {task} has failed: {message.payload['error']}"
+    return message.text

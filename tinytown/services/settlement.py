@@ -179,7 +179,8 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
         if task is not None and raw is not None:
             _settle_task(town, tx, agent, raw, task, fate, outcome, ended.run)
     put_back(tx, agent.id, returned)
-    _follow(town, tx, agent, facts, outcome, ended)
+    if facts.messages:  # else it was settled before, and only its journal outlived it
+        _follow(town, tx, agent, facts, outcome, ended)
     agent_raw = save_agent(tx, facts.agent_raw, _record(agent, state))
     return Settlement(outcome, acked, buried, attempts, agent_raw, facts.wish_raw)
 

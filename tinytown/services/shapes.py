@@ -118,7 +118,7 @@ def message(sent: Message) -> dict[str, Any]:
         "from": sent.sender,
         "to": sent.to,
         "priority": sent.priority.value,
-        "task_id": sent.task_id,
+        "task_id": sent.payload.get("task_id"),
         "created_at": sent.created_at,
         "correlation_id": sent.correlation_id,
     }

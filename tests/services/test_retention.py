@@ -1,0 +1,89 @@
+"""`[retention]`: what has been kept long enough goes, nothing else does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.support.builders import make_task
+from tests.support.town import all_tasks, events, register, snapshot, texts, with_settings
+from tinytown import clock, logs
+from tinytown.domain.states import TaskState
+from tinytown.services import retention
+from tinytown.store.inboxes import bury
+from tinytown.town import Town, change
+
+
+def days_ago(days: float) -> str:
+    return clock.stamp(clock.now() - timedelta(days=days))
+
+
+def test_finished_tasks_go_after_their_days(town: Town) -> None:
+    """Ended longer ago than `tasks_days`: record and index go, with an event; open ones stay, however old."""
+    kept = with_settings(town, retention={"tasks_days": 2.0})
+    old, young = [make_task(s, created_at=days_ago(9), updated_at=days_ago(9)) for s in (TaskState.FAILED, TaskState.PENDING)]
+    done = [make_task(TaskState.COMPLETED, created_at=days_ago(9), completed_at=days_ago(n)) for n in (1.9, 2.1)]
+    for task in (old, young, *done):
+        change(town.store, lambda tx, task=task: tx.save_task(None, task))
+
+    gone = retention.apply(kept)
+
+    assert gone == {"tasks": 2, "dead_letters": 0, "round_logs": 0}
+    assert all_tasks(town).keys() == {young.id, done[0].id} == set(town.store.tasks.ids(TaskState))
+    assert {e["task_id"] for e in events(town, "task_expired")} == {old.id, done[1].id}
+    assert [e["message"] for e in events(town, "retention_applied")] == ["2 tasks"]
+    kept.store.close()
+
+
+def test_the_oldest_dead_letters_go(town: Town) -> None:
+    """The newest `dead_letters` of each agent stay; an event names each that goes."""
+    kept = with_settings(town, retention={"dead_letters": 2})
+    one, two = register(town, "one"), register(town, "two", wanted=False)
+    for n in range(5):
+        change(town.store, lambda tx, n=n: bury(tx, one.id, f"text {n}", "why", "t", 1))
+    change(town.store, lambda tx: bury(tx, two.id, "x", "why", "t", 1))
+
+    assert retention.apply(kept)["dead_letters"] == 3
+
+    assert [letter.text for letter in town.store.inboxes.dead(one.id)] == ["text 3", "text 4"]
+    assert len(texts(town, "dead", two.id)) == 1
+    assert len(events(town, "message_expired")) == 3
+    kept.store.close()
+
+
+def test_the_oldest_round_logs_go(town: Town) -> None:
+    """The newest `round_logs` of each agent stay, by number; other files are left alone."""
+    kept = with_settings(town, retention={"round_logs": 2})
+    register(town, "one")
+    for n in (1, 2, 9, 10, 11):
+        logs.round_log(town.logs_dir, "one", n).touch()
+    for other in ("one.log", "one_round_x.log", "stranger_round_1.log", "notes.txt"):
+        (town.logs_dir / other).touch()
+
+    assert retention.apply(kept)["round_logs"] == 3
+
+    assert logs.round_numbers(town.logs_dir, "one") == [10, 11]
+    assert len(list(town.logs_dir.iterdir())) == 6
+    kept.store.close()
+
+
+def test_zero_keeps_for_good(town: Town) -> None:
+    """0 switches a bound off; when nothing goes nothing is written."""
+    kept = with_settings(town, retention={"tasks_days": 0.0, "dead_letters": 0, "round_logs": 0})
+    agent = register(town)
+    task = make_task(TaskState.FAILED, updated_at=days_ago(9999))
+    change(town.store, lambda tx: tx.save_task(None, task))
+    change(town.store, lambda tx: bury(tx, agent.id, "x", "why", "t", 1))
+    logs.round_log(town.logs_dir, agent.name, 1).touch()
+    before = snapshot(town)
+
+    assert not any(retention.apply(kept).values())
+    assert snapshot(town) == before
+    kept.store.close()
+
+
+def test_an_unreadable_time_is_no_reason_to_go(town: Town) -> None:
+    """A task whose times cannot be read is kept."""
+    task = make_task(TaskState.FAILED, updated_at="yesterday", completed_at="soon")
+    change(town.store, lambda tx: tx.save_task(None, task))
+
+    assert retention.apply(town)["tasks"] == 0
