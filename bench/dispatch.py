@@ -91,7 +91,7 @@ def _spawn_ms(town: BenchTown, stamps: Stamps) -> float:
 
 
 def _rows(s: Samples) -> list[Row]:
-    p50, p99 = quantile(s.accepted_to_exec, 0.5), quantile(s.accepted_to_exec, 0.99)
+    p50, p99 = median(s.accepted_to_exec), quantile(s.accepted_to_exec, 0.99)
     blpop, bare = median(s.blpop), median(s.bare_blpop)
     before_fork = median(s.accepted_to_log)
     subtracted = p50 - median(s.spawn)

@@ -15,7 +15,6 @@ from typing import Any
 
 import tomli_w
 
-from bench import measure
 from bench.floor import client
 from bench.measure import Broken, Stamps
 from bench.table import Row
@@ -251,6 +250,3 @@ def server_name() -> str:
 def idle_cpu_pids(town: BenchTown) -> list[int]:
     """Everything that runs in an idle town."""
     return [town.supervisor.pid, town.redis, *town.children.values()]
-
-
-__all__ = ["Bench", "BenchTown", "Group", "bare_server", "environment", "measure", "running", "stamps_of"]

@@ -63,7 +63,7 @@ def spread(values: Sequence[float], unit: str, digits: int = 1) -> str:
 
 def tails(values: Sequence[float], unit: str, digits: int = 2) -> str:
     """p50, p99, the longest."""
-    p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+    p50, p99 = median(values), quantile(values, 0.99)
     return f"p50 {p50:.{digits}f}, p99 {p99:.{digits}f}, max {max(values):.{digits}f} {unit}, n={len(values)}"
 
 

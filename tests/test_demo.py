@@ -14,7 +14,7 @@ import pytest
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
-STORY = [sys.executable, ROOT / "scripts" / "demo.py"]
+STORY = [sys.executable, str(ROOT / "scripts" / "demo.py"), "--remove"]
 ROW = re.compile(r"^  (\S.*?)\s{2,}(backend|frontend|reviewer)\s+(\d+)\s+(\w+)\s+([\d.]+)\s+(\S.*)$", re.MULTILINE)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
@@ -34,10 +34,11 @@ def folders(temp: Path) -> list[Path]:
 
 def test_demo_does_eight_tasks_through_two_kills(temp: Path) -> None:
     """Exit 0, a table of eight completed tasks, both kills and what followed, nothing left but the files."""
-    home = Path(os.environ["HOME"])
-    before = sorted(home.rglob("*"))
+    home = temp / "home"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home), "REDIS_URL": "redis://127.0.0.1:1"}
 
-    done = subprocess.run([ROOT / "scripts" / "demo"], capture_output=True, text=True, check=False)
+    done = subprocess.run([ROOT / "scripts" / "demo"], env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     rows = ROW.findall(done.stdout)
@@ -51,14 +52,15 @@ def test_demo_does_eight_tasks_through_two_kills(temp: Path) -> None:
     (folder,) = folders(temp)
     assert f"Files: {folder}/town" in done.stdout
     assert (folder / "town" / "NOTES.md").read_text().startswith("as it is: $(touch oops)")
-    assert sorted(home.rglob("*")) == before, "the user's home stays as it is"
+    assert not (home / ".tt").exists(), "the user's towns stay as they are"
 
 
 def test_demo_ends_cleanly_on_ctrl_c(temp: Path) -> None:
     """One INT in the middle: the town is stopped, the folder removed as asked, exit 130."""
-    with subprocess.Popen([*STORY, "--remove"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as story:
-        assert story.stdout
-        wait_until(lambda: "Spawned agent 'frontend'" in story.stdout.readline(), 30, what="the second agent")
+    with subprocess.Popen(STORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as story:
+        output = story.stdout
+        assert output is not None
+        wait_until(lambda: "Spawned agent 'backend'" in output.readline(), 30, what="the first agent")
         story.send_signal(signal.SIGINT)
         _out, err = story.communicate(timeout=60)
 
@@ -69,8 +71,8 @@ def test_demo_ends_cleanly_on_ctrl_c(temp: Path) -> None:
 
 def test_demo_ends_when_nobody_reads(temp: Path) -> None:
     """A reader that goes away (`scripts/demo | head -1`) ends the demo and its town."""
-    with subprocess.Popen([*STORY, "--remove"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as story:
-        assert story.stdout
+    with subprocess.Popen(STORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as story:
+        assert story.stdout is not None
         assert "Initialized town" in story.stdout.readline()
         story.stdout.close()
         assert story.wait(60) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import town as towns
+from tests.support.builders import make_task
 from tests.support.cli import Tt
 from tests.support.redis_server import TestRedis
 from tinytown.town import Town
@@ -202,8 +203,11 @@ def test_a_secret_in_the_settings_is_warned_of(tt: Tt, town: Town) -> None:
 
 def test_an_unexpected_error(tt: Tt, town: Town) -> None:
     """One line; with --verbose the whole story."""
-    town.store.redis.set(town.store.keys.agents, "not a hash")
-    ran = tt.fails("list")
+    for number, task in enumerate((make_task(), make_task())):
+        text = task.to_json().replace(f'"{task.created_at}"', str(number), 1) if number else task.to_json()
+        town.store.redis.set(town.store.keys.task(task.id), text)
+        town.store.redis.zadd(town.store.keys.tasks("pending"), {task.id: number})
+    ran = tt.fails("task", "list")
     assert ran.err.startswith("Error: unexpected ")
     assert "--verbose" in ran.complaint[1]
-    assert "Traceback" in tt("list", "--verbose").err
+    assert "Traceback" in tt("task", "list", "--verbose").err

@@ -88,26 +88,12 @@ def test_broken_folder_of_one_agent(new_town: NewTown) -> None:
     town = new_town(supervisor={"restart_intensity": 2, "backoff_s": 0.02, "grace_s": 5})
     town.spawn("ann", "bob")
     folder = town.journal("ann").folder
-    (folder / "actor.json").unlink()
-    victim = town.journal("ann")
-    actor = next(c for c in status_of(town)["children"] if c["name"] == "ann")["pid"]
+    actor = town.actor("ann")
     folder.rename(folder.with_name("away"))
     folder.write_text("no folder")
-    found = processes.identity(actor)
-    assert found is not None
-    town.kill(found)
+    town.kill(actor)
     town.wait(lambda: given_up(town, "ann"), "ann to be given up")
     town.task_done("bob")
-    victim.folder.unlink()
-
-
-def status_of(town: RunningTown) -> dict[str, list[dict[str, object]]]:
-    """What the supervisor says of itself."""
-    from tinytown.services import supervision
-
-    found = supervision.status(town.town)
-    assert found is not None
-    return found
 
 
 def test_hung(new_town: NewTown) -> None:

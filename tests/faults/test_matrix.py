@@ -141,7 +141,8 @@ def test_a_whole_town_killed_at_once(town: RunningTown) -> None:
     running, waiting = town.assign("ann", "await go"), [town.assign("ann"), town.assign("bob", "await go")]
     town.wait_run(running)
     town.wait_run(waiting[1])
-    processes.kill_all([town.supervisor, town.actor("ann"), town.actor("bob"), *town.models("ann"), *town.models("bob")])
+    models = [*town.models("ann"), *town.models("bob")]
+    processes.kill_all([town.supervisor, town.actor("ann"), town.actor("bob"), *models])
     town.kill_redis()
     town.kill_supervisor()
     town.go()

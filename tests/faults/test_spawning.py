@@ -21,7 +21,8 @@ def at_once(town: RunningTown, *commands: list[str]) -> list[tuple[int, str]]:
         subprocess.Popen([*argv, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for command in commands
     ]
-    return [(process.wait(30), output.decode()) for process in running for output in [process.communicate(timeout=30)[0]]]
+    outputs = [process.communicate(timeout=30)[0].decode() for process in running]
+    return [(process.returncode, output) for process, output in zip(running, outputs, strict=True)]
 
 
 def test_three_spawns_start_one_supervisor(tmp_path: Path, stubborn: Path) -> None:

@@ -49,7 +49,7 @@ class Tt:
     def __call__(self, *args: str, env: dict[str, str | None] | None = None, **options: Any) -> Ran:
         """Run it to its end; nothing is on its stdin."""
         done = subprocess.run(
-            [TT, *self._args(args)],
+            [*options.pop("prefix", ()), TT, *self._args(args)],
             cwd=options.pop("cwd", self.cwd),
             env=self._environment(env),
             stdin=subprocess.DEVNULL,

@@ -47,6 +47,7 @@ return found
 """
 WAITING = ("inbox", "urgent", "claimed")
 PLACES = (*WAITING, "dead")
+OWNED = {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activity"}  # kinds of an agent's keys
 SINGLE = {"agents", "wanted", "backlog", "events"}  # kinds without an id
 LIVING = {"hold"}  # kinds whose time to live is their content
 ACCOUNTED = {"message_acked", "message_dropped", "message_moved", "message_pruned", "message_reset"}
@@ -149,9 +150,8 @@ def _keys(seen: Snapshot) -> Iterator[str]:
             yield f"{key}: time to live {ttl} ms, the table says {row.ttl_s} s"
         if (name in SINGLE) != (not rest):
             yield f"{key}: with or without an id, against the table"
-        if name in {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activity"}:
-            if rest[0] not in owners:
-                yield f"{key}: belongs to no agent"
+        if name in OWNED and rest[0] not in owners:
+            yield f"{key}: belongs to no agent"
         if name == "wake" and len(value) > 1:
             yield f"{key}: a bell rings once, not {len(value)} times"
     for agent_id in seen.wishes.keys() - seen.agents.keys():
@@ -163,8 +163,9 @@ def _messages(seen: Snapshot, accepted: Iterable[str]) -> Iterator[str]:
     places: dict[str, list[str]] = defaultdict(list)
     for kind, agent_id, message in seen.messages(PLACES):
         places[message.id].append(f"{kind}:{agent_id}")
-    accounted = {e["message_id"]: e["event_type"] for e in seen.events if e["event_type"] in ACCOUNTED and "message_id" in e}
-    sent = {e["message_id"] for e in seen.events if e["event_type"] == "message_sent"}
+    named = [event for event in seen.events if "message_id" in event]
+    accounted = {event["message_id"]: event["event_type"] for event in named if event["event_type"] in ACCOUNTED}
+    sent = {event["message_id"] for event in named if event["event_type"] == "message_sent"}
     for message_id in sent | set(accepted) | places.keys():
         where, why = places.get(message_id, []), accounted.get(message_id)
         if len(where) > 1:
@@ -251,8 +252,9 @@ def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
             yield f"{who}: has a round in its journal"
         if now.models.get(agent_id):
             yield f"{who}: model processes {dict(now.models[agent_id])}"
-        if (agent_id in seen.of("stop"), agent_id in seen.of("pause")) != (bool(wish and wish.stop), bool(wish and wish.pause)):
-            yield f"{who}: its flags are not what {wish} says"
+        for flag in ("stop", "pause"):
+            if (agent_id in seen.of(flag)) != bool(wish and getattr(wish, flag)):
+                yield f"{who}: its {flag} flag is not what {wish} says"
         yield from _alive(town, seen, agent, wish) if wish is not None else _ended(town, seen, agent, now)
 
 
@@ -281,7 +283,8 @@ def _ended(town: Town, seen: Snapshot, agent: Agent, now: Living) -> Iterator[st
     if agent.id in seen.of("lease"):
         yield f"agent {agent.name}: not wanted, and holds a lease"
     entry = town.journal(agent.name).actor()
-    if now.actors.get(agent.name) or (entry is not None and entry.agent_id == agent.id and processes.is_alive(entry.process)):
+    mine = entry is not None and entry.agent_id == agent.id and processes.is_alive(entry.process)
+    if mine or now.actors.get(agent.name):
         yield f"agent {agent.name}: not wanted, and lives"
 
 

@@ -1,9 +1,8 @@
-"""A whole town for fault tests: its folder, its Redis, a real supervisor, real actors, and a CLI that obeys the test."""
+"""A whole town for fault tests: its folder, its Redis, a real supervisor, real actors, a CLI that obeys the test."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import tomli_w
 
@@ -56,7 +55,7 @@ class Mark:
 
 
 class RunningTown:
-    """A town at `root` with these settings (tables of tinytown.toml). Use as a context manager, or `start` and `stop`."""
+    """A town at `root` with these settings (tables of tinytown.toml). A context manager, or `start` and `stop`."""
 
     def __init__(self, root: Path, stubborn: Path, **settings: Any) -> None:
         self.root = root
@@ -78,7 +77,7 @@ class RunningTown:
 
     # The supervisor
 
-    def start(self) -> RunningTown:
+    def start(self) -> Self:
         """Start a supervisor and return when it answers."""
         with self.log.open("ab") as log:
             self._supervisor = subprocess.Popen(
@@ -124,8 +123,9 @@ class RunningTown:
             self._supervisor.terminate()
         code = self._supervisor.wait(20) if self._supervisor is not None else 0
         assert code == 0, f"the supervisor ended with {code}"
-        others = leftovers.descendants() - self._before - {self.redis.identity()}
-        assert not others, f"processes outlive the supervisor: {[leftovers.command_of(p) for p in others if p]}"
+        server = self.redis.identity()
+        others = [p for p in leftovers.descendants() - self._before if p != server]
+        assert not others, f"processes outlive the supervisor: {list(map(leftovers.command_of, others))}"
         self.town.store.close()
         self.redis.stop()
         self.wait(lambda: not leftovers.descendants() - self._before, "the end of every process")
@@ -137,20 +137,16 @@ class RunningTown:
         """End whatever is left, by force; print what was logged (pytest shows it for a test that failed)."""
         for log in (self.log, self.town.state_dir / "supervisor.log", *sorted(self.town.logs_dir.glob("*.log"))):
             if log.is_file():
-                print(f"--- {log.name}", log.read_text(errors="replace")[-6000:], sep="\n")
-        print("--- marks", *self.marks(), sep="\n")
+                print(f"--- {log.name}", log.read_text(errors="replace")[-6000:], sep="\n")  # noqa: T201
+        print("--- marks", *self.marks(), sep="\n")  # noqa: T201
         self.town.store.close()
         if self._supervisor is not None:
             self._supervisor.kill()
             self._supervisor.wait(10)
-        for _ in range(20):
-            left = list(leftovers.descendants() - self._before)
-            if not processes.kill_all(left):
-                break
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda left=left: not any(map(processes.is_alive, left)), 0.5)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not processes.kill_all(list(leftovers.descendants() - self._before)), 5.0)
 
-    def __enter__(self) -> RunningTown:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -220,7 +216,8 @@ class RunningTown:
             entry = self.journal(name).actor()
             return entry.process if entry is not None and processes.is_alive(entry.process) else None
 
-        return self.wait(find, f"an actor of {name}")
+        found: Identity = self.wait(find, f"an actor of {name}")
+        return found
 
     def models(self, name: str) -> list[Identity]:
         """The living processes of the agent's runs."""
@@ -271,7 +268,7 @@ class RunningTown:
         """All that the scripted CLI noted."""
         path = self.control / "marks"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [Mark(*words[:3], int(words[3]), int(words[4])) for words in map(str.split, lines)]
+        return [Mark(*texts, int(pid), int(at_ms)) for *texts, pid, at_ms in map(str.split, lines)]
 
     def runs(self, task: Task) -> list[Mark]:
         """The task's runs that began."""
@@ -305,6 +302,12 @@ class RunningTown:
                 ended_at[event["task_id"]] = at_ms
         late = (m for m in self.marks() if m.what == "start" and m.at_ms > ended_at.get(m.task_id, m.at_ms) + 1)
         return [mark for mark in late if mark.task_id not in open_from]
+
+    def check_when_up(self) -> None:
+        """`check`, as soon as Redis can be asked."""
+        self.wait(lambda: self.town.store.call(lambda r: r.ping()), "Redis")
+        with contextlib.suppress(Unavailable):
+            self.check()
 
     def finish(self) -> None:
         """The end of a test: the invariants, also those of a town at rest, which it must reach; then `stop`."""

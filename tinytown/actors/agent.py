@@ -199,8 +199,8 @@ class AgentActor:
 
     def _obey(self, look: Look) -> None:
         if look.stop is not None:
-            self._fulfilled = True
-            self._leave(Leaving.NOW if look.stop == "now" else Leaving.AFTER_ROUND, "stopped on request")
+            how = Leaving.NOW if look.stop == "now" else Leaving.AFTER_ROUND
+            self._leave(how, "stopped on request", fulfils=True)
 
     def _may_work(self, look: Look) -> bool:
         """True when there is nothing more to do in this look: leaving, paused, spent, held."""
@@ -210,8 +210,7 @@ class AgentActor:
             self._become(AgentState.PAUSED)
             return True
         if look.rounds >= look.wish.rounds:
-            self._fulfilled = True
-            self._leave(Leaving.AFTER_ROUND, f"completed {look.rounds}/{look.wish.rounds} rounds")
+            self._leave(Leaving.AFTER_ROUND, f"completed {look.rounds}/{look.wish.rounds} rounds", fulfils=True)
             return True
         self._become(AgentState.IDLE)
         if look.held_s > 0:
@@ -269,7 +268,11 @@ class AgentActor:
 
     # Leaving
 
-    def _leave(self, how: Leaving, why: str) -> None:
+    def _leave(self, how: Leaving, why: str, *, fulfils: bool = False) -> None:
+        """`fulfils`: the wish ends with it, and this is the reason to show."""
+        if fulfils and not self._fulfilled:
+            self._fulfilled = True
+            self._why = why
         if self._leaving is Leaving.NO or (how is Leaving.NOW and self._leaving is not Leaving.NOW):
             self._leaving = how
             self._why = self._why or why

@@ -80,14 +80,18 @@ def choose(
 def _fitting(lead: Picked, candidates: list[Picked], limit_bytes: int) -> list[Picked]:
     """The first actionable message whatever its size, and around it, in order, what fits."""
     task = lead if lead.message.sort is Sort.TASK else None
-    left = limit_bytes - len(lead.message.raw)
+    left = limit_bytes - _size(lead)
     taken = {id(lead)}
     for picked in candidates:
         is_task = picked.message.sort is Sort.TASK
-        if picked is lead or (is_task and task is not None) or len(picked.message.raw) > left:
+        if picked is lead or (is_task and task is not None) or _size(picked) > left:
             continue
         if is_task:
             task = picked
         taken.add(id(picked))
-        left -= len(picked.message.raw)
+        left -= _size(picked)
     return [picked for picked in candidates if id(picked) in taken]
+
+
+def _size(picked: Picked) -> int:
+    return len(picked.message.raw.encode("utf-8", "surrogateescape"))

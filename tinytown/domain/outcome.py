@@ -70,6 +70,11 @@ class Outcome:
     until: float | None = None
     exit_code: int | None = None
 
+    def __post_init__(self) -> None:
+        # A model's JSON may hold half an emoji (a lone surrogate), which neither a file nor Redis can store.
+        for name in ("detail", "result"):
+            object.__setattr__(self, name, getattr(self, name).encode("utf-8", "replace").decode())
+
     @property
     def rule(self) -> Rule:
         """What follows."""

@@ -44,13 +44,15 @@ def status(town: Town) -> dict[str, Any] | None:
 
 
 def ensure_running(town: Town) -> bool:
-    """Start a supervisor in the background if none runs; True when this call started one.
+    """Start a supervisor in the background (the town's service, if enabled) if none runs; True when this call did.
 
     Of several callers at once exactly one's supervisor gets the lock; the others' leave quietly.
     """
     if is_running(town):
         return False
     import subprocess  # noqa: PLC0415  costs a command 10 ms
+
+    from tinytown.services import systemd, unit_file  # noqa: PLC0415  only who starts a supervisor needs them
 
     log = os.open(town.state_dir / "supervisor.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     # One process of these callers forks the supervisor; who finds the start lock taken waits for its result.
@@ -59,6 +61,8 @@ def ensure_running(town: Town) -> bool:
     try:
         if is_running(town):
             return False
+        if unit_file.is_enabled(town) and systemd.start(town):
+            return True
         child = subprocess.Popen(
             [sys.executable, "-m", "tinytown", "--town", str(town.root), "supervise"],
             stdin=subprocess.DEVNULL,

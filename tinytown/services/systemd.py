@@ -88,7 +88,7 @@ def uninstall(town: Town) -> bool:
     unit = unit_file.unit_name(town)
     unit_file.check_owner(town)
     is_managed = has_manager()
-    was_there = unit_file.unit_path(town).exists() or is_enabled(town)
+    was_there = unit_file.unit_path(town).exists() or unit_file.is_enabled(town)
     if is_managed and was_there:
         patience = town.config.supervisor.grace_s + 3 * unit_file.STOP_MARGIN_S
         _must("disable", "--now", unit, is_needed=False, timeout_s=patience)
@@ -111,7 +111,7 @@ def status(town: Town) -> dict[str, Any]:
         "path": str(path),
         "installed": is_installed,
         "up_to_date": is_installed and unit_file.is_same(unit_file.read(path) or "", unit_file.unit_text(town)),
-        "enabled": is_installed and is_enabled(town),
+        "enabled": is_installed and unit_file.is_enabled(town),
         "has_manager": is_managed,
         "active": state.active,
         "sub": state.sub,
@@ -123,9 +123,13 @@ def status(town: Town) -> dict[str, Any]:
     }
 
 
-def is_enabled(town: Town) -> bool:
-    """It starts with the user's manager."""
-    return unit_file.link_path(town).is_symlink()
+def start(town: Town) -> bool:
+    """Start the town's service and wait until it is up; False when its manager cannot be reached or refuses."""
+    unit = unit_file.unit_name(town)
+    if not has_manager() or not unit_file.is_owned(town):
+        return False
+    done = _systemctl("start", unit, timeout_s=START_WITHIN_S)
+    return done is not None and done.returncode == 0
 
 
 def has_linger() -> bool:

@@ -70,6 +70,11 @@ def link_path(town: Town) -> Path:
     return _folder() / "default.target.wants" / unit_name(town)
 
 
+def is_enabled(town: Town) -> bool:
+    """It starts with the user's manager."""
+    return link_path(town).is_symlink()
+
+
 def unit_text(town: Town) -> str:
     """The unit for this interpreter, this town and this shell's PATH. Raises Invalid."""
     root = str(town.root)

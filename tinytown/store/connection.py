@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinytown.config import RedisConfig, global_dir
-from tinytown.errors import ConfigInvalid, RedisAway, RedisVersionTooOld, TinytownError
+from tinytown.errors import ConfigInvalid, RedisVersionTooOld, TinytownError
 from tinytown.sockets import SocketPath
 
 if TYPE_CHECKING:
@@ -243,12 +243,6 @@ def translate(connector: Connector) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
-
-
-def away(url: str, *, is_managed: bool) -> RedisAway:
-    """The one text for a server that does not answer."""
-    external = "Check that it runs, and redis.url, or redis.host and redis.port."
-    return RedisAway(f"Redis is not answering at {url}.", "Start it with: tt start" if is_managed else external)
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,6 @@ import re
 from redis import exceptions as client
 
 from tinytown.errors import RedisAway, TinytownError, Unavailable
-from tinytown.store.connection import away
 
 # The first word of a server's refusal -> what it means, what helps.
 _REFUSALS = {
@@ -32,7 +31,7 @@ def in_our_words(error: Exception, url: str, *, is_managed: bool) -> TinytownErr
     if isinstance(error, client.ResponseError):
         return _refusal(error, url)
     if isinstance(error, client.ConnectionError | client.TimeoutError):
-        return _tls(error, url) or away(url, is_managed=is_managed)
+        return _tls(error, url) or RedisAway.at(url, is_managed=is_managed)
     return None
 
 

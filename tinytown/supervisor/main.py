@@ -11,6 +11,7 @@ from typing import NoReturn
 from tinytown import processes
 from tinytown.errors import Conflict, Unavailable
 from tinytown.files import read_json, write_atomic
+from tinytown.store import failures  # noqa: F401  needed when Redis fails, maybe long after an upgrade replaced the file
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.loop import Supervisor
 from tinytown.town import Town
