@@ -1,4 +1,4 @@
-"""python -m bench [--quick] [--write] [--peers] [GROUP...]"""
+"""Run the groups, print their tables, keep them (`scripts/bench` sets up and calls this)."""
 
 from __future__ import annotations
 

@@ -142,50 +142,62 @@ def _child(socket: str) -> None:
     redis.blpop([NEVER], 0)
 
 
+class _Keeper:
+    """Children by sentinel; what ends is started again."""
+
+    def __init__(self, socket: str) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._socket = socket
+        self._context = multiprocessing.get_context("fork")
+        self._children: dict[int, ForkProcess] = {}
+
+    def start(self) -> None:
+        """One child more."""
+        process = self._context.Process(target=_child, args=(self._socket,), daemon=True)
+        process.start()
+        self._children[process.sentinel] = process
+        self.selector.register(process.sentinel, selectors.EVENT_READ)
+
+    def replace(self, fd: int) -> None:
+        """One died."""
+        self._forget(fd)
+        self.start()
+
+    def down(self) -> None:
+        """End all."""
+        for process in self._children.values():
+            process.terminate()
+        for fd in list(self._children):
+            self._forget(fd)
+
+    def _forget(self, fd: int) -> None:
+        self.selector.unregister(fd)
+        self._children.pop(fd).join()
+
+
 def _keep(socket: str) -> None:
     import redis  # noqa: F401, PLC0415  warm
 
-    context = multiprocessing.get_context("fork")
-    children: dict[int, ForkProcess] = {}
-    selector = selectors.DefaultSelector()
-    selector.register(0, selectors.EVENT_READ)
-
-    def start() -> None:
-        process = context.Process(target=_child, args=(socket,), daemon=True)
-        process.start()
-        children[process.sentinel] = process
-        selector.register(process.sentinel, selectors.EVENT_READ)
-
-    def forget(fd: int) -> None:
-        selector.unregister(fd)
-        children.pop(fd).join()
-
+    keeper = _Keeper(socket)
+    keeper.selector.register(0, selectors.EVENT_READ)
     gc.collect()
     gc.freeze()
     _say("warm")
     while True:
-        for key, _events in selector.select():
-            if key.fd in children:
-                forget(key.fd)
-                start()
-            elif key.fd == 0:
-                word, _space, count = os.read(0, 64).decode().strip().partition(" ")
-                for _ in range(int(count or 0)):
-                    start()
-                if word in ("down", ""):
-                    _end(children)
-                    for fd in list(children):
-                        forget(fd)
-                    _say("gone")
-                if not word:
-                    return
-
-
-def _end(children: dict[int, ForkProcess]) -> None:
-    for process in children.values():
-        process.terminate()
-    for process in children.values():
-        process.join()
+        for key, _events in keeper.selector.select():
+            if key.fd != 0:
+                keeper.replace(key.fd)
+                continue
+            word, _space, count = os.read(0, 64).decode().strip().partition(" ")
+            for _ in range(int(count or 0)):
+                keeper.start()
+            if word == "down":
+                keeper.down()
+                _say("gone")
+                break  # what was ready together with it has ended
+            if not word:
+                keeper.down()
+                return
 
 
 def _say(word: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -158,7 +159,7 @@ class BenchTown:
     def add_tasks(self, count: int) -> None:
         """Tasks in the backlog, in steps of 500."""
         for start in range(0, count, 500):
-            change(self.town.store, lambda tx, n=min(500, count - start): _add_tasks(tx, n))  # type: ignore[misc]
+            change(self.town.store, functools.partial(_add_tasks, min(500, count - start)))
 
     def close(self) -> None:
         """End it by its own stop. Raises Broken when something of it lives on (which is ended then)."""
@@ -182,7 +183,7 @@ class BenchTown:
             self._known.add(found)
 
 
-def _add_tasks(tx: Transaction, count: int) -> None:
+def _add_tasks(count: int, tx: Transaction) -> None:
     at = clock.stamp()
     for _ in range(count):
         task = Task(id=ids.new_id(), description="Write the page on errors", created_at=at, updated_at=at)

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 COLUMNS, ROWS = 100, 30
+CELL = 12.2  # width of a character in rich's SVG
 FONTS = "ui-monospace, 'DejaVu Sans Mono', 'Liberation Mono', Menlo, Consolas, monospace"
 BEFORE = (
     "git init --quiet . && tt init --name my-project",
@@ -105,7 +106,16 @@ def draw(shown: str) -> str:
     template = template.replace("Fira Code, monospace", FONTS).replace("font-family: arial", f"font-family: {FONTS}")
     svg = console.export_svg(title="tt", code_format=template, unique_id="tt")
     assert "url(http" not in svg
+    svg = re.sub(r"<text [^>]*>(&#160;|\s)*</text>", "", svg)  # blanks and line ends
+    svg = re.sub(r'x="([\d.]+)"( y="[^"]*") textLength="([\d.]+)"([^>]*)>((?:&#160;)+)', _without_indent, svg)
     return re.sub(r"[ \t]+\n", "\n", svg)
+
+
+def _without_indent(found: re.Match[str]) -> str:
+    """Some viewers drop leading blanks: begin where the text begins."""
+    x, y, length, rest, blanks = found.groups()
+    shift = CELL * (len(blanks) // len("&#160;"))
+    return f'x="{float(x) + shift:.1f}"{y} textLength="{float(length) - shift:.1f}"{rest}>'
 
 
 if __name__ == "__main__":

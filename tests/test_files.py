@@ -220,9 +220,10 @@ def test_a_program_that_is_started_does_not_inherit_it(tmp_path: Path) -> None:
     """A model CLI or Redis that outlives us does not keep our lock."""
     lock = FileLock(tmp_path / "lock")
     assert lock.acquire()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], close_fds=False) as child:
         lock.release()
-        assert not FileLock(tmp_path / "lock").is_taken()
+        wait_until(lambda: not FileLock(tmp_path / "lock").is_taken(), 2, "the end of the exec")
+        assert child.poll() is None
         child.kill()
 
 

@@ -193,27 +193,21 @@ def test_orphans_come_to_a_subreaper() -> None:
     pid = os.fork()
     if pid == 0:
         processes.become_subreaper()
-        middle = os.fork()
-        if middle == 0:
+        gone, alive = os.pipe()
+        if os.fork() == 0:  # the parent of the one that will be an orphan; its end closes `alive`
             if os.fork() == 0:
-                wait_until(lambda: os.getppid() != middle_pid(), 5)
+                os.close(alive)
+                os.read(gone, 1)
                 os.write(writer, b"%d" % os.getppid())
             os._exit(0)
-        os.waitpid(middle, 0)
+        os.close(alive)
+        os.wait()
         os.wait()
         os._exit(0)
     os.waitpid(pid, 0)
     assert int(os.read(reader, 20)) == pid
     os.close(reader)
     os.close(writer)
-
-
-def middle_pid() -> int:
-    """The parent this process was born with, as far as it can know: whoever is not the subreaper's pid."""
-    return os.getppid() if os.getppid() == _BORN_WITH.setdefault(os.getpid(), os.getppid()) else -1
-
-
-_BORN_WITH: dict[int, int] = {}
 
 
 def test_what_a_process_uses(sleeper: subprocess.Popen[bytes]) -> None:

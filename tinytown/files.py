@@ -40,7 +40,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None when there is no file or no object in it."""
     try:
         value = json.loads(path.read_text("utf-8", "surrogateescape"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -117,7 +117,7 @@ def test_the_server_lost_a_claim(new_town: NewTown) -> None:
     town.kill(actor, signal.SIGSTOP)
     task = town.assign("ann", "await go", "say forty-two")
     kept, data = town.root / "earlier", town.town.state_dir / "appendonlydir"
-    town.wait(lambda: bool(town.town.store.call(lambda r: r.execute_command("WAITAOF", 1, 0, 1000))[0]), "the disk")
+    town.wait(lambda: town.town.store.read(("WAITAOF", 1, 0, 1000))[0][0], "the disk")
     shutil.copytree(data, kept)
     town.kill(actor, signal.SIGCONT)
     town.wait_run(task)

@@ -268,7 +268,8 @@ class RunningTown:
         """All that the scripted CLI noted."""
         path = self.control / "marks"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [Mark(*texts, int(pid), int(at_ms)) for *texts, pid, at_ms in map(str.split, lines)]
+        rows = map(str.split, lines)
+        return [Mark(what, run, task_id, int(pid), int(at_ms)) for what, run, task_id, pid, at_ms in rows]
 
     def runs(self, task: Task) -> list[Mark]:
         """The task's runs that began."""

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from tinytown.cli.base import Entry, LazyGroup, run
+from tinytown.cli.base import Entry, LazyGroup, leave, run
 
 TABLE: dict[str, Entry] = {
     "init": Entry("towns", "init", "Make a town here: settings, folders, Redis.", "Town"),
@@ -60,4 +60,4 @@ def root() -> LazyGroup:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run(root(), sys.argv[1:]))
+    leave(run(root(), sys.argv[1:]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
@@ -186,6 +187,15 @@ def run(root: click.Command, args: list[str]) -> int:
 
         return report(error, verbose=verbose)
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process. Everything is written; taking the interpreter apart would cost each command 30 ms."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.flush()
+    os._exit(code)
 
 
 def _flushed() -> int:

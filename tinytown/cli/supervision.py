@@ -102,5 +102,6 @@ def _child(child: dict[str, Any]) -> tuple[str, ...]:
         str(child["phase"]),
         f"pid {child['pid']}" if child.get("pid") else "no process",
         f"beat {age:.1f} s ago" if age is not None else "no beat",
+        f"{child.get('rss_bytes', 0) / 1e6:.0f} MB",
         f"restarts {child['restarts']}" + (", adopted" if child.get("adopted") else ""),
     )

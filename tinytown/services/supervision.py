@@ -12,7 +12,7 @@ from typing import Any
 from tinytown import clock
 from tinytown.errors import TimedOut, Unavailable
 from tinytown.files import FileLock, read_json
-from tinytown.processes import Identity, is_alive, send
+from tinytown.processes import Identity, cpu_and_memory, is_alive, send
 from tinytown.town import Town
 
 START_WITHIN_S = 10.0
@@ -31,7 +31,7 @@ def process(town: Town) -> Identity | None:
 
 
 def status(town: Town) -> dict[str, Any] | None:
-    """What the supervisor says of itself (works when Redis is away); None when none runs.
+    """What the supervisor says of itself (works when Redis is away), with CPU and memory; None when none runs.
 
     Raises Unavailable when it runs and does not answer.
     """
@@ -40,6 +40,8 @@ def status(town: Town) -> dict[str, Any] | None:
     answer = _ask(town, b"status")
     if answer is None:
         raise Unavailable("The supervisor does not answer.", f"See {town.state_dir / 'supervisor.log'}")
+    for row in (answer, *answer.get("children", ())):
+        row["cpu_s"], row["rss_bytes"] = cpu_and_memory(row["pid"]) if row.get("pid") else (0.0, 0)
     return answer
 
 

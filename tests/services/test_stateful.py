@@ -1,0 +1,240 @@
+"""Any order of verbs, from two connections: what must hold holds after each step."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tests.support.builders import QUICK
+from tests.support.redis_server import TestRedis
+from tests.support.town import all_tasks, events, fresh_town, mailroom, register, same_town, snapshot, texts
+from tinytown import ids
+from tinytown.actors.mailroom import Look
+from tinytown.domain.agent import Agent
+from tinytown.domain.message import parse
+from tinytown.domain.outcome import Outcome, OutcomeKind
+from tinytown.domain.states import AgentState, TaskState
+from tinytown.errors import Conflict, EpochLost, NotFound
+from tinytown.services import backlog, messages, recovery, tasks
+from tinytown.services.caller import Caller
+from tinytown.services.settlement import Round, settle
+from tinytown.store.agents import save_wish
+from tinytown.store.transaction import Stale
+from tinytown.town import Town, change
+
+USER = Caller()
+# Not shrunk: that takes minutes. To look into a failure, run it with all phases.
+STEPS = settings(QUICK, max_examples=40, stateful_step_count=25, phases=[Phase.generate])
+WHO = st.integers(0, 1)
+DOOR = st.integers(0, 1)
+NTH = st.integers(0, 5)
+ENDED = ("task_completed", "task_failed", "task_cancelled")
+ACCOUNTED = {"message_acked", "message_dropped", "message_expired"}
+
+
+class World(RuleBasedStateMachine):
+    """Two agents, two doors into one town."""
+
+    server: TestRedis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="tt-world-"))
+        first = fresh_town(self.server, self.folder)
+        self.doors: list[Town] = [first, same_town(first)]
+        self.agents: list[Agent] = [register(first, name) for name in ("one", "two")]
+        self.epochs = [1, 1]
+        self.looks: dict[int, tuple[Town, Look]] = {}
+        self.retries = 0
+
+    def teardown(self) -> None:
+        for town in self.doors:
+            town.store.close()
+        shutil.rmtree(self.folder)
+
+    @property
+    def town(self) -> Town:
+        return self.doors[0]
+
+    def nth_task(self, n: int) -> str | None:
+        known = sorted(all_tasks(self.town).values(), key=lambda task: task.created_at)
+        return known[n % len(known)].id if known else None
+
+    # Verbs
+
+    @rule(door=DOOR, who=WHO, by=st.sampled_from([None, 0, 1]))
+    def assign(self, door: int, who: int, by: int | None) -> None:
+        caller = USER if by is None else Caller(self.agents[by].id, "run")
+        tasks.assign(self.doors[door], self.agents[who].name, "build it", caller)
+
+    @rule(door=DOOR, who=WHO, kind=st.sampled_from(messages.KINDS), urgent=st.booleans())
+    def send(self, door: int, who: int, kind: str, *, urgent: bool) -> None:
+        messages.send(self.doors[door], self.agents[who].name, "hello", USER, kind=kind, urgent=urgent)
+
+    @rule(door=DOOR)
+    def park(self, door: int) -> None:
+        backlog.add(self.doors[door], "someday", [], USER)
+
+    @rule(door=DOOR, who=WHO, n=NTH)
+    def take_from_backlog(self, door: int, who: int, n: int) -> None:
+        parked = self.town.store.tasks.backlog_ids()
+        if parked:
+            backlog.claim(self.doors[door], parked[n % len(parked)], self.agents[who].name, USER)
+
+    @rule(door=DOOR, who=WHO)
+    def look(self, door: int, who: int) -> None:
+        if not texts(self.town, "claimed", self.agents[who].id):
+            town = self.doors[door]
+            self.looks[who] = (town, mailroom(town, self.agents[who], self.epochs[who]).look("true", {}))
+
+    @rule(who=WHO)
+    def claim(self, who: int) -> None:
+        """With the look of some steps ago: refused as a whole when anything it saw has changed."""
+        if who not in self.looks or not self.looks[who][1].batch.is_actionable:
+            return
+        town, look = self.looks.pop(who)
+        before = snapshot(self.town)
+        try:
+            mailroom(town, self.agents[who], self.epochs[who]).claim(look)
+        except Stale:
+            assert snapshot(self.town) == before
+
+    @rule(door=DOOR, who=WHO, kind=st.sampled_from(OutcomeKind))
+    def settle(self, door: int, who: int, kind: OutcomeKind) -> None:
+        ended = Round(Outcome(kind, "why"), run="the run", number=1)
+        settle(self.doors[door], self.agents[who].id, self.epochs[who], ended)
+        assert texts(self.town, "claimed", self.agents[who].id) == []
+
+    @rule(door=DOOR, who=WHO)
+    def die(self, door: int, who: int) -> None:
+        """The next spawn takes the agent, and takes back what the dead one held."""
+        town, agent = self.doors[door], self.agents[who]
+        row = town.store.agents.row(agent.id)
+        assert row is not None
+        assert row.wish is not None
+        wish, raw = row.wish, row.wish_raw
+        self.epochs[who] += 1
+        change(town.store, lambda tx: save_wish(tx, agent.id, raw, wish.having(epoch=self.epochs[who])))
+        before = snapshot(self.town)
+        for late in (lambda: settle(town, agent.id, self.epochs[who] - 1, Round(Outcome(OutcomeKind.OK))),
+                     lambda: mailroom(town, agent, self.epochs[who] - 1).look("true", {})):  # fmt: skip
+            try:
+                late()
+            except EpochLost:
+                continue
+            raise AssertionError("an old epoch was let in")
+        assert snapshot(self.town) == before
+        recovery.take_back(town, agent, self.epochs[who], AgentState.IDLE)
+
+    @rule(door=DOOR, n=NTH, verb=st.sampled_from(["complete", "fail", "cancel"]))
+    def end(self, door: int, n: int, verb: str) -> None:
+        task_id = self.nth_task(n)
+        if task_id is None:
+            return
+        was_ended = all_tasks(self.town)[task_id].state.is_terminal
+        try:
+            getattr(tasks, verb)(self.doors[door], task_id, "by hand", USER)
+            assert not was_ended
+        except Conflict:
+            assert was_ended
+
+    @rule(door=DOOR, n=NTH, to=st.sampled_from([None, "one", "two"]))
+    def retry(self, door: int, n: int, to: str | None) -> None:
+        task_id = self.nth_task(n)
+        if task_id is None:
+            return
+        can = all_tasks(self.town)[task_id].state in {TaskState.FAILED, TaskState.CANCELLED}
+        try:
+            tasks.retry(self.doors[door], task_id, USER, to)
+            assert can
+        except Conflict:
+            assert not can
+
+    @rule(door=DOOR, n=NTH, again=st.booleans())
+    def dead_letter(self, door: int, n: int, *, again: bool) -> None:
+        letters = messages.dead_letters(self.town)
+        if not letters:
+            return
+        message_id = messages.letter_id(letters[n % len(letters)][1])
+        try:
+            (messages.retry_dead if again else messages.drop_dead)(self.doors[door], message_id)
+        except (Conflict, NotFound):
+            assert again
+
+    @rule(door=DOOR, who=WHO)
+    def give_up_on_tasks(self, door: int, who: int) -> None:
+        if not texts(self.town, "claimed", self.agents[who].id):
+            recovery.tasks_to_backlog(self.doors[door], self.agents[who].id)
+
+    # Invariants
+
+    def lying(self) -> list[tuple[str, str, str]]:
+        """(mailbox, list, text) of every message in the town."""
+        boxes = [*(a.id for a in self.agents), ids.SUPERVISOR_ID]
+        found = [(box, kind, text) for box in boxes for kind in ("inbox", "urgent", "claimed")
+                 for text in texts(self.town, kind, box)]  # fmt: skip
+        return found + [(box, "dead", letter.text) for box in boxes for letter in self.town.store.inboxes.dead(box)]
+
+    @invariant()
+    def every_message_is_in_one_place_or_accounted_for(self) -> None:
+        history = events(self.town)
+        accepted = {e["message_id"] for e in history if e["event_type"] == "message_sent"}
+        places = Counter(parse(text).id for _box, _kind, text in self.lying())
+        moved = {e["message_id"] for e in history if e["event_type"] == "message_moved"}
+        gone = {e["message_id"] for e in history if e["event_type"] in ACCOUNTED} | moved
+        assert all(count == 1 for count in places.values())
+        assert set(places) <= accepted
+        assert accepted - set(places) <= gone
+
+    @invariant()
+    def every_task_has_one_end(self) -> None:
+        history = events(self.town)
+        ends = Counter(e["task_id"] for e in history if e["event_type"] in ENDED)
+        lives = Counter(e["task_id"] for e in history if e["event_type"] in {"task_retried", "message_retried"})
+        for task in all_tasks(self.town).values():
+            assert ends[task.id] == lives[task.id] + task.state.is_terminal
+            assert (task.completed_at is not None) == task.state.is_terminal
+
+    @invariant()
+    def every_open_task_has_one_way(self) -> None:
+        leads: Counter[tuple[Any, ...]] = Counter()
+        for box, kind, text in self.lying():
+            message = parse(text)
+            if message.task_id and kind != "dead":
+                leads[box, message.task_id] += 1
+                if kind == "claimed":
+                    leads["claimed", message.task_id] += 1
+        parked = Counter(self.town.store.tasks.backlog_ids())
+        for task in all_tasks(self.town).values():
+            assert parked[task.id] == (task.state is TaskState.PENDING)
+            if task.state in {TaskState.ASSIGNED, TaskState.RUNNING}:
+                assert leads[task.assigned_to, task.id] == 1, f"{task.state} task with {leads[task.assigned_to, task.id]} messages"
+            if task.state is TaskState.RUNNING:
+                assert leads["claimed", task.id] >= 1
+
+    @invariant()
+    def the_index_is_right(self) -> None:
+        known = all_tasks(self.town)
+        indexed = {task_id: state for state in TaskState for task_id in self.town.store.tasks.ids([state])}
+        assert indexed == {task.id: task.state for task in known.values()}
+
+    @invariant()
+    def attempts_are_bounded(self) -> None:
+        for agent in self.agents:
+            counted = self.town.store.redis.hgetall(self.town.store.keys.attempts(agent.id))
+            alive = {parse(text).id for box, kind, text in self.lying() if box == agent.id and kind != "dead"}
+            assert all(int(n) < 3 for n in counted.values())
+            assert set(counted) <= alive, "attempts of a message that is gone"
+
+
+def test_any_order_of_verbs(redis_server: TestRedis) -> None:
+    """Claim, settle, die, assign, end, retry, park, bury in any order: the invariants hold after every step."""
+    machine = type("WorldHere", (World,), {"server": redis_server})
+    run_state_machine_as_test(machine, settings=STEPS)  # type: ignore[no-untyped-call]
