@@ -33,7 +33,7 @@ def measure(bench: Bench) -> list[Row]:
     own = median(memory)
     return [
         at_most(
-            f"memory of its own (USS) of an idle actor, {AGENTS} actors",
+            f"memory of its own (USS) of an idle actor, {AGENTS} actors (median {own / 1.048576:.2f} MiB)",
             spread(memory, "MB", 2), own, OWN_MB, "MB",
             reference=f"child of a bare multiprocessing supervisor: {spread(bare_memory, 'MB', 2)}",
             ratio=own / median(bare_memory),

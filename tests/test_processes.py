@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,9 @@ def tree(*kinds: str, mark: str = "none") -> Iterator[tuple[Identity, dict[str, 
             how, pid = leader.stdout.readline().decode().split()
             found[how] = identity_of(int(pid))
         yield identity_of(leader.pid), found
-        processes.kill_all([identity_of(leader.pid), *found.values()] if leader.poll() is None else list(found.values()))
+        processes.kill_all(
+            [identity_of(leader.pid), *found.values()] if leader.poll() is None else list(found.values())
+        )
     wait_until(lambda: not any(processes.is_alive(p) for p in found.values()), 5)
 
 
@@ -117,7 +120,8 @@ def test_a_descriptor_tells_the_end(sleeper: subprocess.Popen[bytes]) -> None:
 
 def test_odd_names_do_not_confuse() -> None:
     """A process whose name looks like the rest of its stat line is read right."""
-    code = "import ctypes, time; ctypes.CDLL(None).prctl(15, b') Z 1 (x) 9', 0, 0, 0); print(1, flush=True); time.sleep(60)"
+    rename = "import ctypes, time; ctypes.CDLL(None).prctl(15, b') Z 1 (x) 9', 0, 0, 0)"
+    code = f"{rename}; print(1, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -132,7 +136,8 @@ def test_the_journals_form() -> None:
 
     assert Identity.from_dict(me.to_dict()) == me
     assert Identity.from_dict(me.to_dict() | {"boot": "another"}) is None
-    for bad in (None, {}, [], "x", {"pid": 1}, {"pid": "x", "started": 1}, {"pid": None, "started": 1}):
+    wrong: tuple[Any, ...] = (None, {}, [], "x", {"pid": 1}, {"pid": "x", "started": 1}, {"pid": None, "started": 1})
+    for bad in wrong:
         assert Identity.from_dict(bad) is None
 
 
@@ -193,14 +198,16 @@ def test_orphans_come_to_a_subreaper() -> None:
     pid = os.fork()
     if pid == 0:
         processes.become_subreaper()
-        gone, alive = os.pipe()
-        if os.fork() == 0:  # the parent of the one that will be an orphan; its end closes `alive`
+        ready, tell = os.pipe()
+        if os.fork() == 0:  # the parent of the one that will be an orphan
             if os.fork() == 0:
-                os.close(alive)
-                os.read(gone, 1)
+                born_to = os.getppid()
+                os.write(tell, b"x")
+                wait_until(lambda: os.getppid() != born_to, 5)
                 os.write(writer, b"%d" % os.getppid())
+            else:
+                os.read(ready, 1)
             os._exit(0)
-        os.close(alive)
         os.wait()
         os.wait()
         os._exit(0)

@@ -224,8 +224,16 @@ def _from_environment(config: Config) -> Config:
     if password:
         redis = replace(redis, password=password)
     elif redis.password and redis.password.startswith("$"):
-        redis = replace(redis, password=os.path.expandvars(redis.password))
+        redis = replace(redis, password=_secret(redis.password, "redis.password"))
     return replace(config, redis=redis)
+
+
+def _secret(text: str, where: str) -> str:
+    """What `$VAR` stands for. A variable that is not set must not become the password itself."""
+    found = os.path.expandvars(text)
+    if found == text:
+        raise ConfigInvalid(f"'{where}' names {text}, which is not set.", f"Set it: export {text.lstrip('$')}=...")
+    return found
 
 
 def _warnings(town: dict[str, Any], config: Config) -> list[str]:

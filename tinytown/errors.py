@@ -75,7 +75,7 @@ class NotInitialized(NotFound):
     """There is no town here."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"Town not initialized at {path}. Run 'tt init' first.")
+        super().__init__(f"Town not initialized at {path.removesuffix('.')}. Run 'tt init' first.")
 
 
 class ConfigInvalid(Invalid):

@@ -20,9 +20,9 @@ def write_atomic(path: Path, text: str, *, sync: bool = True, mode: int = 0o600)
     Raises OSError (disk full); the old content then stays.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    data = memoryview(text.encode("utf-8", "surrogateescape"))
     fd = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        data = memoryview(text.encode("utf-8", "surrogateescape"))
         while data:
             data = data[os.write(fd, data) :]
         if sync:
@@ -34,6 +34,16 @@ def write_atomic(path: Path, text: str, *, sync: bool = True, mode: int = 0o600)
         raise
     os.close(fd)
     os.rename(beside, path)
+    if sync:
+        _sync_folder(path.parent)  # else the name may be the old one's after a power loss
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import signal
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ctypes
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -114,6 +116,8 @@ def become_subreaper() -> None:
 
 def is_subreaper() -> bool:
     """This process adopts its orphaned descendants."""
+    import ctypes  # noqa: PLC0415  most commands need none of it
+
     answer = ctypes.c_int(0)
     _libc().prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
     return bool(answer.value)
@@ -215,8 +219,8 @@ def _stat(pid: int) -> list[str] | None:
     return text[text.rindex(b")") + 2 :].decode().split()
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
-    return _LIBC
+    import ctypes  # noqa: PLC0415  most commands need none of it
 
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
+    return ctypes.CDLL(None, use_errno=True)

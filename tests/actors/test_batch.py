@@ -23,7 +23,8 @@ def texts_of(kinds: list[str], padding: list[int] | None = None) -> list[str]:
 
 
 def look(urgent: list[str], inbox: list[str], **given_: Any) -> Batch:
-    return choose(urgent, inbox, **{"limit_bytes": 65536, "not_before": {}, "now": 100.0} | given_)
+    usual: dict[str, Any] = {"limit_bytes": 65536, "not_before": {}, "now": 100.0}
+    return choose(urgent, inbox, **usual | given_)
 
 
 MAIL = st.lists(st.tuples(st.sampled_from([*KINDS, "broken"]), st.integers(0, 400)), max_size=12)
@@ -31,7 +32,9 @@ MAIL = st.lists(st.tuples(st.sampled_from([*KINDS, "broken"]), st.integers(0, 40
 
 @QUICK
 @given(MAIL, MAIL, st.integers(1, 2000), st.sets(st.integers(0, 23), max_size=6))
-def test_a_batch_for_any_mail(urgent: list[tuple[str, int]], inbox: list[tuple[str, int]], limit: int, late: set[int]) -> None:
+def test_a_batch_for_any_mail(
+    urgent: list[tuple[str, int]], inbox: list[tuple[str, int]], limit: int, late: set[int]
+) -> None:
     """At most one task, order kept, the byte bound, urgent first, nothing without something to do, nothing twice."""
     lists = []
     for name, mail in (("u", urgent), ("i", inbox)):
@@ -58,7 +61,9 @@ def test_a_batch_for_any_mail(urgent: list[tuple[str, int]], inbox: list[tuple[s
     if batch.chosen:
         lead = next(p for p in batch.chosen if p.message.is_actionable)
         assert lead.message.id == leads[0]["id"], "the first that starts a run does"
-        assert sum(len(p.message.raw) for p in batch.chosen) - len(lead.message.raw) <= max(0, limit - len(lead.message.raw))
+        assert sum(len(p.message.raw) for p in batch.chosen) - len(lead.message.raw) <= max(
+            0, limit - len(lead.message.raw)
+        )
     dues = [held_back[m["id"]] for m in parsed if m["id"] in held_back and m["type"] not in CONTROL]
     assert batch.next_due == (min(dues) if dues else None)
 
@@ -98,7 +103,11 @@ def test_what_is_small_passes_what_is_large() -> None:
     """A message that does not fit does not hold up the smaller ones behind it, whose order is kept."""
     mail = texts_of(["task", "query", "informational", "query"], [0, 2000, 0, 0])
 
-    assert [p.message.id for p in look([], mail, limit_bytes=1000).chosen] == ["m0-task", "m2-informational", "m3-query"]
+    assert [p.message.id for p in look([], mail, limit_bytes=1000).chosen] == [
+        "m0-task",
+        "m2-informational",
+        "m3-query",
+    ]
 
 
 def test_bytes_are_bytes() -> None:

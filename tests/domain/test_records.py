@@ -27,7 +27,10 @@ JSON = st.recursive(
 
 
 @QUICK
-@given(st.sampled_from([make_agent(), make_wish(), make_task(tags=["a", "b"])]), st.dictionaries(st.text(), JSON, max_size=4))
+@given(
+    st.sampled_from([make_agent(), make_wish(), make_task(tags=["a", "b"])]),
+    st.dictionaries(st.text(), JSON, max_size=4),
+)
 def test_a_rewrite_keeps_what_it_does_not_know(record: Record, unknown: dict[str, Any]) -> None:
     """Fields of a newer version survive reading, changing and writing, whatever their names and values are."""
     known = record.to_dict()
@@ -48,7 +51,9 @@ def test_long_integers_and_empty_lists_survive() -> None:
     assert '"tags":[]' in Task.from_json(text).to_json()
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", '"x"', "null", "{}", '{"id":"x"}', "[" * 5000, '{"state":"flying"}'])
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "[]", '"x"', "null", "{}", '{"id":"x"}', "[" * 5000, '{"state":"flying"}']
+)
 @pytest.mark.parametrize("kind", [Agent, Wish, Task])
 def test_what_is_no_record_is_a_value_error(kind: type[Record], text: str) -> None:
     """Text that is no record of the kind raises ValueError, however wrong it is."""

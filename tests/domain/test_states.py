@@ -92,5 +92,11 @@ def test_a_retried_task_forgets_its_end() -> None:
 
     again = ended.retried(None, AT)
 
-    assert (again.state, again.assigned_to, again.result, again.completed_at, again.ended_by) == (P, None, None, None, None)
+    assert (again.state, again.assigned_to, again.result, again.completed_at, again.ended_by) == (
+        P,
+        None,
+        None,
+        None,
+        None,
+    )
     assert (again.assigned_by, again.tags, again.description) == ("boss", ["x"], "build it")

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 NAMES = ("ann", "bob", "cid")
 ROLE = "worker"
-KILLS = 40
+KILLS = 20
 BUSY = 9
 KINDS, WEIGHTS = ("actor", "model", "supervisor", "redis", "stop"), (10, 6, 2, 2, 1)
 LONGEST_S = 0.04  # from one kill to the next: about a whole round

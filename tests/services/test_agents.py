@@ -38,7 +38,8 @@ from tinytown.town import Town, change
 
 def spawn(town: Town, name: str = "backend", **wishes: Any) -> Agent:
     """As `tt spawn --foreground` does before it runs the actor: nothing is started."""
-    return agents.spawn(town, SpawnRequest(name, **{"cli": "true", "foreground": True} | wishes))
+    usual: dict[str, Any] = {"cli": "true", "foreground": True}
+    return agents.spawn(town, SpawnRequest(name, **usual | wishes))
 
 
 def test_a_spawn_is_registered(town: Town) -> None:
@@ -367,7 +368,7 @@ def test_waiting_for_an_end(town: Town) -> None:
 
 @pytest.mark.parametrize("break_it", [
     lambda r, k, i: r.set(k.agent(i), "broken"),
-    lambda r, k, i: r.hset(k.agents, "ghost", "no-such-id"),
+    lambda r, k, _i: r.hset(k.agents, "ghost", "no-such-id"),
     lambda r, k, i: r.hset(k.wanted, i, "broken"),
     lambda r, k, i: r.hset(k.stats(i), "rounds", "many"),
 ], ids=["record", "name", "wish", "counter"])  # fmt: skip

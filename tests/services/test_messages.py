@@ -18,6 +18,7 @@ from tests.support.town import (
     task_now,
     texts,
     with_settings,
+    writing,
 )
 from tinytown import ids
 from tinytown.domain.message import Sort, parse
@@ -93,7 +94,12 @@ def test_the_reserved_mailbox(town: Town, name: str) -> None:
     messages.send(town, name, "hello", USER, kind="info")
 
     box = messages.mailbox(town, name)
-    assert (box.name, box.id, box.state, [m.text for m in box.messages]) == ("conductor", ids.SUPERVISOR_ID, None, ["hello"])
+    assert (box.name, box.id, box.state, [m.text for m in box.messages]) == (
+        "conductor",
+        ids.SUPERVISOR_ID,
+        None,
+        ["hello"],
+    )
 
 
 def test_the_reserved_mailbox_is_bounded(town: Town) -> None:
@@ -148,7 +154,11 @@ def test_all_mailboxes(town: Town) -> None:
 
     boxes = messages.all_mailboxes(town)
 
-    assert [(b.name, len(b.messages), b.unreadable) for b in boxes] == [("api", 0, 0), ("backend", 2, 1), ("conductor", 1, 0)]
+    assert [(b.name, len(b.messages), b.unreadable) for b in boxes] == [
+        ("api", 0, 0),
+        ("backend", 2, 1),
+        ("conductor", 1, 0),
+    ]
     with pytest.raises(AgentNotFound):
         messages.mailbox(town, "nobody")
 
@@ -167,7 +177,9 @@ def test_a_dead_letter_gets_another_life(town: Town, by: str) -> None:
     """Retried by its own or its task's id: back in the inbox as it was, attempts forgotten, task assigned again."""
     agent_id, task_id, message_id = failed_task(town)
     town.store.redis.hset(town.store.keys.attempts(agent_id), message_id, 3)
-    assert [(name, letter.reason) for name, letter in messages.dead_letters(town)] == [("backend", "needs_input: which?")]
+    assert [(name, letter.reason) for name, letter in messages.dead_letters(town)] == [
+        ("backend", "needs_input: which?")
+    ]
 
     again = messages.retry_dead(town, (message_id if by == "message" else task_id)[:8])
 
@@ -212,7 +224,8 @@ def test_a_dead_letter_that_is_not_clear(town: Town, reference: str) -> None:
     agent = register(town)
     for n in range(2):
         text = by_hand("query", n=n)
-        change(town.store, lambda tx, text=text: bury(tx, agent.id, text, "why", "t", 3))
+        with writing(town) as tx:
+            bury(tx, agent.id, text, "why", "t", 3)
     before = snapshot(town)
 
     for verb in (messages.retry_dead, messages.drop_dead):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.support.builders import make_task
-from tests.support.town import all_tasks, events, register, snapshot, texts, with_settings
+from tests.support.town import all_tasks, events, register, snapshot, texts, with_settings, writing
 from tinytown import clock, logs
 from tinytown.domain.states import TaskState
 from tinytown.services import retention
@@ -20,10 +20,13 @@ def days_ago(days: float) -> str:
 def test_finished_tasks_go_after_their_days(town: Town) -> None:
     """Ended longer ago than `tasks_days`: record and index go, with an event; open ones stay, however old."""
     kept = with_settings(town, retention={"tasks_days": 2.0})
-    old, young = [make_task(s, created_at=days_ago(9), updated_at=days_ago(9)) for s in (TaskState.FAILED, TaskState.PENDING)]
+    old, young = [
+        make_task(s, created_at=days_ago(9), updated_at=days_ago(9)) for s in (TaskState.FAILED, TaskState.PENDING)
+    ]
     done = [make_task(TaskState.COMPLETED, created_at=days_ago(9), completed_at=days_ago(n)) for n in (1.9, 2.1)]
     for task in (old, young, *done):
-        change(town.store, lambda tx, task=task: tx.save_task(None, task))
+        with writing(town) as tx:
+            tx.save_task(None, task)
 
     gone = retention.apply(kept)
 
@@ -39,7 +42,8 @@ def test_the_oldest_dead_letters_go(town: Town) -> None:
     kept = with_settings(town, retention={"dead_letters": 2})
     one, two = register(town, "one"), register(town, "two", wanted=False)
     for n in range(5):
-        change(town.store, lambda tx, n=n: bury(tx, one.id, f"text {n}", "why", "t", 1))
+        with writing(town) as tx:
+            bury(tx, one.id, f"text {n}", "why", "t", 1)
     change(town.store, lambda tx: bury(tx, two.id, "x", "why", "t", 1))
 
     assert retention.apply(kept)["dead_letters"] == 3

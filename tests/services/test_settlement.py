@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def held(town: Town, attempts: int = 0) -> Held:
 
 
 def attempts_of(town: Town, agent: Agent) -> dict[str, int]:
-    stored = town.store.redis.hgetall(town.store.keys.attempts(agent.id))
+    stored: Any = town.store.redis.hgetall(town.store.keys.attempts(agent.id))
     return {name: int(value) for name, value in stored.items() if int(value)}
 
 
@@ -106,7 +107,7 @@ def test_a_good_end(town: Town) -> None:
 
 @pytest.mark.parametrize("kind", RETRIED)
 def test_a_bad_end_is_tried_again(town: Town, kind: OutcomeKind) -> None:
-    """Below the bound: messages back in their order, one attempt charged to each, a round counted, the task assigned."""
+    """Below the bound: messages back in order, one attempt charged to each, a round counted, the task assigned."""
     here = held(town, attempts=1)
 
     done = settle(town, here.agent.id, 1, end(kind))
@@ -168,7 +169,8 @@ def test_holds(town: Town, kind: OutcomeKind) -> None:
         assert left == -2
     else:
         assert held_s * 1000 - 5000 < left <= held_s * 1000
-        hold = json.loads(town.store.redis.get(town.store.keys.hold("true")))
+        stored: Any = town.store.redis.get(town.store.keys.hold("true"))
+        hold = json.loads(stored)
         assert (hold["kind"], hold["by"], hold["detail"]) == (kind.value, "backend", "why")
         assert len(events(town, "cli_held")) == 1
 
@@ -390,7 +392,9 @@ def test_a_claim_that_cannot_be_read(town: Town) -> None:
     st.integers(1, 5),
     st.sampled_from(["exit", "explicit"]),
 )
-def test_every_message_has_a_fate(kind: OutcomeKind, state: TaskState | None, attempts: int, most: int, how: str) -> None:
+def test_every_message_has_a_fate(
+    kind: OutcomeKind, state: TaskState | None, attempts: int, most: int, how: str
+) -> None:
     """The pure part: an ended task is acked; what is uncharged is never buried but for a person; the bound holds."""
     task = None if state is None else make_task(state)
     outcome = judge(Outcome(kind), task, how)

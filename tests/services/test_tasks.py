@@ -54,7 +54,12 @@ def test_assign_is_one_step(town: Town) -> None:
     task = tasks.assign(town, "backend", "build it", Caller(boss.id, "run"), ["api"])
 
     assert task_now(town, task) == task
-    assert (task.state, task.assigned_to, task.assigned_by, task.tags) == (TaskState.ASSIGNED, agent.id, boss.id, ["api"])
+    assert (task.state, task.assigned_to, task.assigned_by, task.tags) == (
+        TaskState.ASSIGNED,
+        agent.id,
+        boss.id,
+        ["api"],
+    )
     (text,) = texts(town, "inbox", agent.id)
     assert (parse(text).task_id, parse(text).sender, parse(text).to) == (task.id, boss.id, agent.id)
     assert texts(town, "wake", agent.id) == ["1"]
@@ -84,7 +89,9 @@ def test_an_empty_description_is_refused(town: Town, text: str) -> None:
     assert snapshot(town) == before
 
 
-@pytest.mark.parametrize("text", ["half \ud83d an emoji", "bytes \udcff", "zero \0 byte", "quote \" ' line\nbreak", "x" * 1_000_000])
+@pytest.mark.parametrize(
+    "text", ["half \ud83d an emoji", "bytes \udcff", "zero \0 byte", "quote \" ' line\nbreak", "x" * 1_000_000]
+)
 def test_any_text_can_be_a_task(town: Town, text: str) -> None:
     """What comes from a shell or from JSON is stored as valid text, whole."""
     register(town)
@@ -153,14 +160,19 @@ def test_one_end_of_eight_at_once(town: Town) -> None:
     assert leading_to(town, agent.id, task) == 1
 
 
-@pytest.mark.parametrize("reference", ["", "abc", "zzzz", "x" * 300, "*", "../..", "00000000-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize(
+    "reference", ["", "abc", "zzzz", "x" * 300, "*", "../..", "00000000-0000-4000-8000-000000000000"]
+)
 def test_a_task_that_is_not_there(town: Town, reference: str) -> None:
     """Every verb says so and changes nothing."""
     register(town)
     tasks.assign(town, "backend", "build it", USER)
     before = snapshot(town)
 
-    for verb in (*VERBS.values(), lambda t, r, _x, c: tasks.retry(t, r, c)):
+    def retry(town: Town, reference: str, _text: str | None, caller: Caller) -> Task:
+        return tasks.retry(town, reference, caller)
+
+    for verb in (*VERBS.values(), retry):
         with pytest.raises(TaskNotFound):
             verb(town, reference, None, USER)
     assert snapshot(town) == before

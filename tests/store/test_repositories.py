@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.support.builders import AT, by_hand, make_task, make_wish
-from tests.support.town import give_mail, give_task, in_processes, register, same_town
+from tests.support.town import give_mail, give_task, in_processes, register, same_town, writing
 from tinytown.domain.event import Event
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.store.agents import save_wish, take_lease
@@ -62,8 +62,12 @@ def test_a_wish_and_its_mirrors(town: Town) -> None:
     raw: str | None = town.store.agents.wishes()[agent.id]
     for stop, pause in ((None, True), ("graceful", False), ("now", True), (None, False)):
         wish = make_wish(stop=stop, pause=pause)
-        raw = change(town.store, lambda tx, raw=raw, wish=wish: save_wish(tx, agent.id, raw, wish))
-        assert (redis.get(keys.stop(agent.id)), redis.get(keys.pause(agent.id))) == ("1" if stop else None, "1" if pause else None)
+        with writing(town) as tx:
+            raw = save_wish(tx, agent.id, raw, wish)
+        assert (redis.get(keys.stop(agent.id)), redis.get(keys.pause(agent.id))) == (
+            "1" if stop else None,
+            "1" if pause else None,
+        )
     redis.set(keys.stop(agent.id), "1")
     assert change(town.store, lambda tx: save_wish(tx, agent.id, raw, None)) is None
 
@@ -83,7 +87,8 @@ def test_tasks_by_state_and_in_order(town: Town) -> None:
     """Ids by state, oldest first; records in the order asked for; counts of every state."""
     tasks = [make_task(created_at=AT.replace("05.", f"{n:02}.")) for n in (30, 10, 20)]
     for task in tasks:
-        change(town.store, lambda tx, task=task: tx.save_task(None, task))
+        with writing(town) as tx:
+            tx.save_task(None, task)
     store = town.store.tasks
 
     assert store.ids([TaskState.PENDING]) == [tasks[1].id, tasks[2].id, tasks[0].id]
@@ -144,7 +149,8 @@ def test_a_dead_letter_keeps_its_text(town: Town) -> None:
     agent = register(town)
     bad = b'not "json" \xff'.decode("utf-8", "surrogateescape")
     for text, attempts in ((bad, 0), (by_hand("ping"), 3)):
-        change(town.store, lambda tx, text=text, n=attempts: bury(tx, agent.id, text, "why", AT, n))
+        with writing(town) as tx:
+            bury(tx, agent.id, text, "why", AT, attempts)
 
     letters = town.store.inboxes.dead(agent.id)
 
@@ -166,7 +172,8 @@ def test_history(town: Town) -> None:
     store = town.store.events
     assert (store.newest(10), store.last_id(), store.after("0-0")) == ([], "0-0", [])
     for n in range(5):
-        change(town.store, lambda tx, n=n: tx.event(Event("tested", str(n), AT)))
+        with writing(town) as tx:
+            tx.event(Event("tested", str(n), AT))
     third = store.newest(3)[0][0]
     town.store.redis.xadd(town.store.keys.events, {"data": "{"})
     town.store.redis.xadd(town.store.keys.events, {"data": "[]"})

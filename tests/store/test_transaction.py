@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import AT, QUICK, make_message, make_task
-from tests.support.town import events, in_processes, same_town, snapshot, with_settings
+from tests.support.town import events, in_processes, same_town, snapshot, with_settings, writing
 from tinytown import ids
 from tinytown.domain.event import Event
 from tinytown.domain.message import Priority
@@ -64,7 +65,12 @@ EXPECTATIONS: list[tuple[str, str, tuple[object, ...], bool]] = [
 
 @pytest.mark.parametrize(("method", "kind", "arguments", "holds"), EXPECTATIONS)
 def test_each_expectation(
-    town: Town, keys: dict[str, str], method: str, kind: str, arguments: tuple[object, ...], holds: bool  # noqa: FBT001
+    town: Town,
+    keys: dict[str, str],
+    method: str,
+    kind: str,
+    arguments: tuple[object, ...],
+    holds: bool,  # noqa: FBT001
 ) -> None:
     """What holds lets the operations through; what does not stops all of them and says what it was."""
     tx = town.store.transaction()
@@ -174,7 +180,7 @@ def test_nothing_is_lost_between_writers(town: Town, keys: dict[str, str]) -> No
         own = same_town(town)
 
         def build(tx: Transaction) -> int:
-            raw = own.store.redis.get(keys["out"])
+            raw: Any = own.store.redis.get(keys["out"])
             tx.expect(keys["out"], raw)
             tx.do("SET", keys["out"], int(raw or 0) + 1)
             return int(raw or 0)
@@ -261,7 +267,8 @@ def test_any_bytes_survive(town: Town, first: bytes, second: bytes) -> None:
 def test_where_a_message_goes(town: Town) -> None:
     """Normal and low to the tail, high to the head, urgent to its own list in order; the bell rings once."""
     for n, priority in enumerate([Priority.NORMAL, Priority.LOW, Priority.HIGH, Priority.URGENT, Priority.URGENT]):
-        change(town.store, lambda tx, n=n, p=priority: tx.put("a", make_message("query", question=str(n), priority=p)))
+        with writing(town) as tx:
+            tx.put("a", make_message("query", question=str(n), priority=priority))
     urgent, inbox = town.store.inboxes.peek("a")
 
     assert [json.loads(text)["question"] for text in inbox] == ["2", "0", "1"]
@@ -276,7 +283,9 @@ def test_a_task_moves_in_the_index_with_its_state(town: Town) -> None:
     given = task.assigned("a", "b", AT)
     change(town.store, lambda tx: tx.save_task(task.to_json(), given, task))
 
-    index = {state: town.store.redis.zrange(town.store.keys.tasks(state), 0, -1, withscores=True) for state in TaskState}
+    index = {
+        state: town.store.redis.zrange(town.store.keys.tasks(state), 0, -1, withscores=True) for state in TaskState
+    }
     assert {state: row for state, row in index.items() if row} == {TaskState.ASSIGNED: [(task.id, 1767323045.000006)]}
     with pytest.raises(Conflict):  # its old text is not there any more
         change(town.store, lambda tx: tx.save_task(task.to_json(), task.ended(TaskState.FAILED, "x", "me", AT), task))
@@ -285,7 +294,8 @@ def test_a_task_moves_in_the_index_with_its_state(town: Town) -> None:
 def test_activity_keeps_ten_lines(town: Town) -> None:
     """The newest ten lines, newest first."""
     for n in range(13):
-        change(town.store, lambda tx, n=n: tx.activity("a", f"line {n}"))
+        with writing(town) as tx:
+            tx.activity("a", f"line {n}")
 
     assert town.store.redis.lrange(town.store.keys.activity("a"), 0, -1) == [f"line {n}" for n in range(12, 2, -1)]
 

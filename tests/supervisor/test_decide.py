@@ -113,7 +113,12 @@ def test_any_history_has_a_decision(kind: RestartType, starts: list[float], is_w
 
 @pytest.mark.parametrize(
     ("exited", "words"),
-    [(Exit(0), "exit code 0"), (Exit(-9), "killed by signal 9"), (Exit(None), "ended"), (Exit(-9, hung=True), "hung, ended")],
+    [
+        (Exit(0), "exit code 0"),
+        (Exit(-9), "killed by signal 9"),
+        (Exit(None), "ended"),
+        (Exit(-9, hung=True), "hung, ended"),
+    ],
 )
 def test_ends_in_words(exited: Exit, words: str) -> None:
     """The log says how a child ended."""

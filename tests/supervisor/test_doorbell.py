@@ -73,7 +73,9 @@ def test_a_status_is_answered(town: Town, bell: Doorbell) -> None:
 
     answers = in_processes(2, work)
     lock.release()
-    assert answers == [status, False]
+    assert answers[1] is False
+    assert answers[0]["pid"] == 7
+    assert [child["name"] for child in answers[0]["children"]] == [child["name"] for child in status["children"]]
 
 
 def test_without_a_supervisor_there_is_no_status(town: Town) -> None:

@@ -92,7 +92,11 @@ def test_what_is_left_behind_comes_first() -> None:
     def note() -> None:
         os.write(writer, b"%d " % len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
 
-    assert ended(fork(lambda: note() or 0, note)) == 0  # type: ignore[func-returns-value]
+    def main() -> int:
+        note()
+        return 0
+
+    assert ended(fork(main, note)) == 0
     blocked, free = os.read(reader, 100).split()
     os.close(reader)
     os.close(writer)
@@ -115,8 +119,7 @@ def test_the_parents_death_kills_a_fresh_child() -> None:
 
     def parent() -> None:
         for main in (young, grown):
-            child = fork(main, nothing)
-            assert child
+            fork(main, nothing)
         signal.pause()
 
     pid = os.fork()
@@ -178,9 +181,14 @@ def test_a_lock_does_not_outlive_its_holder_in_a_child(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "lock")
     near, far = socket.socketpair()
 
+    def survivor() -> int:
+        processes.outlive_parent()
+        far.send(b"x")
+        return hang()
+
     def holder() -> None:
         assert lock.acquire()
-        child = fork(lambda: (processes.outlive_parent(), far.send(b"x"), hang())[2], lock.release)
+        child = fork(survivor, lock.release)
         far.send(b"%d" % child.identity.pid)
         signal.pause()
 

@@ -54,7 +54,8 @@ def make_agent(name: str = "backend", **fields: Any) -> Agent:
 
 def make_wish(name: str = "backend", **fields: Any) -> Wish:
     """A wish for ten rounds, epoch 1."""
-    return Wish(**{"name": name, "epoch": 1, "rounds": 10} | fields)
+    given: dict[str, Any] = {"name": name, "epoch": 1, "rounds": 10}
+    return Wish(**given | fields)
 
 
 def make_message(kind: str = "query", *, to: str = "", priority: Priority = Priority.NORMAL, **payload: Any) -> Message:

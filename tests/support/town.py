@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -27,19 +28,22 @@ from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
 
+DATABASE = 1  # of towns of this module alone, one at a time in a test process: scans stay short
+
 
 @pytest.fixture
 def town(redis_server: TestRedis, tmp_path: Path) -> Iterator[Town]:
     """A town that nobody else uses; no supervisor runs for it."""
     fresh = fresh_town(redis_server, tmp_path / "town")
     yield fresh
+    fresh.store.redis.flushdb()
     fresh.store.close()
 
 
 def fresh_town(server: TestRedis, root: Path, **settings: Any) -> Town:
     """A town at `root` with a new name. `settings` are fields of Config."""
     (root / ".tt" / "logs").mkdir(parents=True, exist_ok=True)
-    url = RedisConfig(url=f"unix://{server.connector.socket_path}")
+    url = RedisConfig(url=f"unix://{server.connector.socket_path}?db={DATABASE}")
     name = "t-" + ids.short(ids.new_id())
     (root / "tinytown.toml").write_text(f'name = "{name}"\n[redis]\nurl = "{url.url}"\n')
     return Town(root, Config(name=name, redis=url, **settings))
@@ -68,6 +72,14 @@ def register(town: Town, name: str = "backend", *, wanted: bool = True, **fields
 
     change(town.store, build)
     return agent
+
+
+@contextlib.contextmanager
+def writing(town: Town) -> Iterator[Transaction]:
+    """A transaction, applied at the end of the block."""
+    tx = town.store.transaction()
+    yield tx
+    town.store.commit(tx)
 
 
 def mailroom(town: Town, agent: Agent, epoch: int = 1) -> Mailroom:
@@ -143,7 +155,7 @@ def snapshot(town: Town) -> dict[str, Any]:
     """Every key of the town with its value: two of them are equal when nothing was changed between."""
     found: dict[str, Any] = {}
     redis = town.store.redis
-    readers: dict[str, Callable[[str], Any]] = {
+    readers: dict[Any, Callable[[Any], Any]] = {
         "string": redis.get,
         "list": lambda key: redis.lrange(key, 0, -1),
         "hash": redis.hgetall,
@@ -160,7 +172,8 @@ def all_tasks(town: Town) -> dict[str, Task]:
     redis = town.store.redis
     found = {}
     for key in redis.scan_iter(match=f"tt:{town.name}:task:*", count=1000):
-        task = read_task(redis.get(key))
+        raw: Any = redis.get(key)
+        task = read_task(raw)
         assert task is not None, f"{key} cannot be read"
         found[task.id] = task
     return found

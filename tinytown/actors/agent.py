@@ -132,10 +132,7 @@ class AgentActor:
             self._boot()
         if self._round is not None and self._round.is_over:
             self._settle()
-        if now >= self._renew_at - RENEW_EARLY_S:
-            self._tenure.renew()
-            self._renew_at = now + RENEW_S
-        if self._look_due or (self._due and now >= self._due):
+        if self._look_due or now >= self._renew_at or (self._due and now >= self._due):
             self._look_due = False
             self._look()
         if self._leaving is not Leaving.NO and self._round is None and self._done is None:
@@ -187,6 +184,9 @@ class AgentActor:
     def _look_once(self) -> bool:
         """One look and what follows from it; False: look again."""
         look = self._mail.look(self._cli, self._not_before)
+        if clock.monotonic() >= self._renew_at - RENEW_EARLY_S:
+            self._tenure.renew(look.wish_raw, look.lease)
+            self._renew_at = clock.monotonic() + RENEW_S
         self._rounds = (look.rounds, look.wish.rounds)
         current = self._round.entry.task_id if self._round is not None else None
         if self._mail.answer(look, self._state, current):

@@ -38,6 +38,7 @@ class Look:
     pause: bool
     rounds: int
     held_s: float
+    lease: str | None
     batch: Batch
 
 
@@ -50,6 +51,7 @@ class Claim:
     attempts: dict[str, int]
     agent_raw: str
     agent: Agent
+    names: dict[str, str]
 
 
 class Mailroom:
@@ -64,13 +66,14 @@ class Mailroom:
     def look(self, cli: str, not_before: Mapping[str, float], window: int = WINDOW) -> Look:
         """Read it all in one round trip. A mailbox without anything actionable in sight is read to its end."""
         keys = self._store.keys
-        raw, wish_raw, stop, pause, rounds, held_ms, urgent, inbox = self._store.read(
+        raw, wish_raw, stop, pause, rounds, held_ms, lease, urgent, inbox = self._store.read(
             ("GET", keys.agent(self._id)),
             ("HGET", keys.wanted, self._id),
             ("EXISTS", keys.stop(self._id)),
             ("EXISTS", keys.pause(self._id)),
             ("HGET", keys.stats(self._id), "rounds"),
             ("PTTL", keys.hold(cli)),
+            ("GET", keys.lease(self._id)),
             ("LRANGE", keys.urgent(self._id), 0, window - 1),
             ("LRANGE", keys.inbox(self._id), 0, window - 1),
         )
@@ -92,6 +95,7 @@ class Mailroom:
             pause=wish.pause or bool(pause),
             rounds=int(rounds or 0) - wish.rounds_from,
             held_s=max(0, held_ms) / 1000,
+            lease=lease,
             batch=batch,
         )  # fmt: skip
 
@@ -103,7 +107,7 @@ class Mailroom:
         """
         keys = self._store.keys
         chosen = look.batch.chosen
-        tasks_raw, attempts = self._facts(chosen)
+        tasks_raw, attempts, names = self._facts(chosen)
         tx = self._store.transaction()
         tx.expect_field(keys.wanted, self._id, look.wish_raw, "wish")
         taken: list[Message] = []
@@ -127,7 +131,7 @@ class Mailroom:
         agent_raw = save_agent(tx, look.agent_raw, agent)
         tx.event(state_event(look.agent, AgentState.WORKING, "takes up work", task_id))
         self._store.commit(tx)
-        return Claim(taken, tasks, attempts, agent_raw, agent)
+        return Claim(taken, tasks, attempts, agent_raw, agent, names)
 
     def answer(self, look: Look, state: AgentState, current_task: str | None) -> bool:
         """Answer ping and status requests, obey shutdown, bury what is no message; True when anything was done.
@@ -151,9 +155,9 @@ class Mailroom:
         self._store.commit(tx)
         return True
 
-    def mates(self, limit: int = 20) -> list[Agent]:
+    def mates(self, names: Mapping[str, str], limit: int = 20) -> list[Agent]:
         """The other agents of the town, for the prompt."""
-        others = [i for _name, i in sorted(self._store.agents.names().items()) if i != self._id][:limit]
+        others = [i for _name, i in sorted(names.items()) if i != self._id][:limit]
         answers = self._store.read(*(("GET", self._store.keys.agent(i)) for i in others)) if others else []
         found = []
         for raw in answers:
@@ -163,15 +167,17 @@ class Mailroom:
                 continue
         return found
 
-    def _facts(self, chosen: list[Picked]) -> tuple[dict[str, str | None], dict[str, int]]:
+    def _facts(self, chosen: list[Picked]) -> tuple[dict[str, str | None], dict[str, int], dict[str, str]]:
+        """Raw tasks by id, attempts by message id, agent ids by name."""
         keys = self._store.keys
         task_ids = [p.message.task_id for p in chosen if p.message.task_id]
         answers = self._store.read(
             ("HMGET", keys.attempts(self._id), *(p.message.id for p in chosen)),
+            ("HGETALL", keys.agents),
             *(("GET", keys.task(task_id)) for task_id in task_ids),
         )
         counted = {p.message.id: int(n) for p, n in zip(chosen, answers[0], strict=True) if n}
-        return dict(zip(task_ids, answers[1:], strict=True)), counted
+        return dict(zip(task_ids, answers[2:], strict=True)), counted, dict(answers[1])
 
     def _is_mine(self, raw: str | None) -> bool:
         task = read_task(raw)
@@ -181,6 +187,7 @@ class Mailroom:
         task = read_task(raw)
         assert task is not None
         if task.state is TaskState.RUNNING:  # left by a run that could not put it back
+            tx.expect(tx.keys.task(task.id), raw, "task")
             return task
         started = task.started(clock.stamp())
         tx.save_task(raw, started, task)

@@ -69,21 +69,17 @@ class Tenure:
             self._town.journal(self._post.name).sync_actor()
             self._is_durable = True
 
-    def renew(self) -> None:
-        """Hold the lease on: the sign of life for everybody who cannot see this process."""
+    def renew(self, wish_raw: str, holder: str | None) -> None:
+        """Hold the lease on: the sign of life for everybody who cannot see this process.
 
-        def build(tx: Transaction) -> None:
-            keys = tx.keys
-            wish_raw, holder = self._town.store.read(
-                ("HGET", keys.wanted, self._post.agent_id), ("GET", keys.lease(self._post.agent_id))
-            )
-            guard(self._post.agent_id, self._post.epoch, wish_raw)
-            if holder not in (None, self._token):
-                raise EpochLost(f"The lease is held by {holder}.")
-            tx.expect_field(keys.wanted, self._post.agent_id, wish_raw)
-            take_lease(tx, self._post.agent_id, self._token)
-
-        change(self._town.store, build)
+        Given what was just read; raises Stale when the wish has changed since: look again.
+        """
+        if holder not in (None, self._token):
+            raise EpochLost(f"The lease is held by {holder}.")
+        tx = self._town.store.transaction()
+        tx.expect_field(tx.keys.wanted, self._post.agent_id, wish_raw)
+        take_lease(tx, self._post.agent_id, self._token)
+        self._town.store.commit(tx)
 
     def save_state(self, state: AgentState, reason: str | None = None, *, leaves: bool = False) -> None:
         """Write the agent's state; with `leaves` the lease goes with it (the wish stays)."""

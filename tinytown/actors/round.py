@@ -113,12 +113,16 @@ class Round:
             self.model.finish()
 
     def check_task(self) -> None:
-        """End the run when its task was ended by anybody but this run."""
+        """End the run when its task was ended by anybody but this run, or is somebody else's."""
         if self.entry.task_id is None:
             return
         found = self.town.store.tasks.get(self.entry.task_id)
-        if found is not None and found[1].state.is_terminal and found[1].ended_by != self.entry.run:
+        if found is None or found[1].ended_by == self.entry.run:
+            return
+        if found[1].state.is_terminal:
             self.end(OutcomeKind.STOPPED, f"the task was {found[1].state} from outside")
+        elif found[1].assigned_to != self.entry.agent_id:
+            self.end(OutcomeKind.STOPPED, "the task was given to somebody else")
 
     def outcome(self) -> Outcome:
         """How it ended; in the journal, durably, before anybody acts on it."""
@@ -139,7 +143,7 @@ class Round:
 
 def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) -> Prompt:
     agent = claim.agent
-    mates = mail.mates()
+    mates = mail.mates(claim.names)
     fitting: list[Task] = backlog.for_role(town, agent.role_id, 8) if agent.role_id else []
     return Prompt(
         town=town.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinytown import clock, ids, logs
 from tinytown.domain.agent import Agent, Wish
@@ -39,9 +39,12 @@ def resolve(town: Town, reference: str) -> AgentRow:
 
     Raises AgentNotFound, or Conflict when several match. The reserved mailbox is not an agent.
     """
-    agent_id = town.store.call(lambda r: r.hget(town.store.keys.agents, reference))
+    is_id = ids.is_id(reference)
+    agent_id = reference if is_id else town.store.call(lambda r: r.hget(town.store.keys.agents, reference))
     if agent_id and (row := town.store.agents.row(agent_id)):
         return row
+    if is_id:
+        raise AgentNotFound(reference)
     rows = town.store.agents.all()
     wanted = reference.strip().lower()
     named = [r for r in rows if wanted and wanted in {r.agent.name.lower(), (r.agent.nickname or "").lower()}]
@@ -119,6 +122,7 @@ def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foregro
                 f"Agent '{now.agent.name}' is still active ({now.agent.state.label})",
                 f"Use 'tt kill {now.agent.name}' to stop it first",
             )
+        _expect_room(town, tx)
         _wish(town, tx, now.agent, now.stats, rounds, foreground=foreground)
         fresh = now.agent.having(state=AgentState.STARTING, reason=None, host=town.host)
         save_agent(tx, now.raw, fresh)
@@ -141,12 +145,7 @@ def kill(town: Town, reference: str, *, now: bool = False) -> Agent:
 
     def build(tx: Transaction) -> Agent:
         seen = resolve(town, row.agent.id)
-        if seen.wish is not None:
-            how = "now" if now or seen.wish.stop == "now" else "graceful"
-            save_wish(tx, seen.agent.id, seen.wish_raw, seen.wish.having(stop=how))
-            tx.ring(seen.agent.id)
-            tx.activity(seen.agent.id, "🛑 Stop requested")
-            tx.event(_event("agent_stop_requested", f"Stop of '{seen.agent.name}' requested ({how})", seen.agent))
+        _wish_to_stop(tx, seen, now=now)
         return seen.agent
 
     agent = change(town.store, build)
@@ -155,9 +154,17 @@ def kill(town: Town, reference: str, *, now: bool = False) -> Agent:
 
 
 def stop_all(town: Town, *, now: bool = False) -> list[Agent]:
-    """Wish every wanted agent to stop; returns those that were asked."""
-    wanted = [row for row in town.store.agents.all() if row.wish is not None]
-    return [kill(town, row.agent.id, now=now) for row in wanted]
+    """Wish every wanted agent to stop, in one step; returns those that were asked."""
+
+    def build(tx: Transaction) -> list[Agent]:
+        wanted = [row for row in town.store.agents.all() if row.wish is not None]
+        for row in wanted:
+            _wish_to_stop(tx, row, now=now)
+        return [row.agent for row in wanted]
+
+    asked = change(town.store, build)
+    supervision.finish_dead(town)
+    return asked
 
 
 def wait(town: Town, reference: str, timeout_s: float | None) -> AgentState:
@@ -175,6 +182,16 @@ def wait(town: Town, reference: str, timeout_s: float | None) -> AgentState:
         town.store.events.after(seen_until, left)
 
 
+def _wish_to_stop(tx: Transaction, row: AgentRow, *, now: bool) -> None:
+    if row.wish is None:
+        return
+    how = "now" if now or row.wish.stop == "now" else "graceful"
+    save_wish(tx, row.agent.id, row.wish_raw, row.wish.having(stop=how))
+    tx.ring(row.agent.id)
+    tx.activity(row.agent.id, "🛑 Stop requested")
+    tx.event(_event("agent_stop_requested", f"Stop of '{row.agent.name}' requested ({how})", row.agent))
+
+
 def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) -> None:
     keys = town.store.keys
     old_id = town.store.call(lambda r: r.hget(keys.agents, agent.name))
@@ -187,12 +204,7 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
             )
         supervision.finish_dead(town)
         raise Conflict(f"Agent '{agent.name}' has just died in its terminal.", "Try again in a moment.")
-    limit = town.config.max_agents
-    if len(town.store.agents.wishes()) >= limit:
-        raise Conflict(
-            f"There are {limit} agents already (max_agents).", "Stop one with 'tt kill', or raise max_agents."
-        )
-    tx.expect_fewer_fields(keys.wanted, limit, "max_agents")
+    _expect_room(town, tx)
     tx.expect_field(keys.agents, agent.name, old_id, "name")
     tx.do("HSET", keys.agents, agent.name, agent.id)
     save_agent(tx, None, agent)
@@ -200,6 +212,15 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
     if old is not None:
         _take_over(town, tx, old, agent)
     tx.event(_event("agent_spawned", f"Agent '{agent.name}' spawned on {agent.cli}", agent))
+
+
+def _expect_room(town: Town, tx: Transaction) -> None:
+    limit = town.config.max_agents
+    if len(town.store.agents.wishes()) >= limit:
+        raise Conflict(
+            f"There are {limit} agents already (max_agents).", "Stop one with 'tt kill', or raise max_agents."
+        )
+    tx.expect_fewer_fields(tx.keys.wanted, limit, "max_agents")
 
 
 def _is_orphaned_foreground(town: Town, row: AgentRow) -> bool:
@@ -233,12 +254,16 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
     tx.expect_length(keys.claimed(old.agent.id), 0)
     if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):
         tx.do("RENAME", keys.attempts(old.agent.id), keys.attempts(new.id))
-    open_states = (TaskState.ASSIGNED, TaskState.RUNNING)
-    raws = store.tasks.raws(store.tasks.ids(open_states))
-    for raw in raws:
+    open_states = (TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING)
+    for raw in store.tasks.raws(store.tasks.ids(open_states)):
         task = read_task(raw)
-        if task is not None and task.assigned_to == old.agent.id:
-            tx.save_task(raw, task.assigned(new.id, task.assigned_by or ids.SUPERVISOR_ID, clock.stamp()), task)
+        if task is None or old.agent.id not in (task.assigned_to, task.assigned_by):
+            continue
+        by = new.id if task.assigned_by == old.agent.id else task.assigned_by
+        moved = replace(task, assigned_by=by)
+        if task.assigned_to == old.agent.id:
+            moved = task.assigned(new.id, by or ids.SUPERVISOR_ID, clock.stamp())
+        tx.save_task(raw, moved, task)
     for key in (keys.agent, keys.stats, keys.activity, keys.wake, keys.lease):
         tx.do("DEL", key(old.agent.id))
     tx.event(_event("agent_replaced", f"Agent '{new.name}' takes over the mail of {ids.short(old.agent.id)}", new))

@@ -14,7 +14,7 @@ from tinytown.services.caller import Caller
 from tinytown.services.settlement import guard
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Stale, Transaction
-from tinytown.town import Town, change
+from tinytown.town import COMMIT_TRIES, Town, change
 
 _PAGE = 200
 _AT_ONCE = 100
@@ -110,11 +110,14 @@ def claim_for_role(town: Town, agent: Agent) -> Task | None:
     """
     if agent.role_id is None:
         return None
-    while waiting := for_role(town, agent.role_id, 1):
+    for _ in range(COMMIT_TRIES):
+        waiting = for_role(town, agent.role_id, 1)
+        if not waiting:
+            return None
         tx = town.store.transaction()
         found = town.store.tasks.get(waiting[0].id)
         if found is None or found[1].state is not TaskState.PENDING:
-            return None
+            continue  # somebody was quicker
         raw, task = found
         try:
             given = _give(town, tx, raw, task, agent, task.assigned_by or ids.SUPERVISOR_ID)

@@ -27,7 +27,7 @@ def compose(
 def deliver(town: Town, tx: Transaction, message: Message) -> None:
     """Put the message into its recipient's mailbox, which must still exist when the transaction is applied."""
     if message.to == ids.SUPERVISOR_ID:
-        _bound_mailbox(town, tx)
+        _bound_mailbox(town, tx, urgent=message.priority is Priority.URGENT)
     else:
         tx.expect_exists(tx.keys.agent(message.to), "recipient")
     tx.put(message.to, message)
@@ -48,9 +48,9 @@ def message_event(kind: str, text: str, message: Message, agent_id: str | None =
     )
 
 
-def _bound_mailbox(town: Town, tx: Transaction) -> None:
+def _bound_mailbox(town: Town, tx: Transaction, *, urgent: bool) -> None:
     """Nobody has to read the conductor's mailbox: its oldest mail makes room, with an event each."""
-    key, limit = tx.keys.inbox(ids.SUPERVISOR_ID), town.config.retention.mailbox
+    key, limit = (tx.keys.urgent if urgent else tx.keys.inbox)(ids.SUPERVISOR_ID), town.config.retention.mailbox
     if limit <= 0:
         return
     over = town.store.call(lambda r: r.llen(key)) + 1 - limit
@@ -63,7 +63,13 @@ def _bound_mailbox(town: Town, tx: Transaction) -> None:
 
 def message_id(text: str) -> str | None:
     """The id in a stored text, if it is a message."""
+    message = read(text)
+    return None if message is None else message.id
+
+
+def read(text: str) -> Message | None:
+    """The message in a stored text, if it is one."""
     try:
-        return parse(text).id
+        return parse(text)
     except Unreadable:
         return None

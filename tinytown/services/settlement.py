@@ -84,9 +84,9 @@ def judge(outcome: Outcome, task: Task | None, complete_on: str) -> Outcome:
     return outcome
 
 
-def fate_of(outcome: Outcome, task: Task | None, attempts: int, most: int) -> Fate:
-    """Decide for one message. `attempts` counts this one if it is charged."""
-    if task is not None and task.state.is_terminal:
+def fate_of(outcome: Outcome, task: Task | None, attempts: int, most: int, agent_id: str | None = None) -> Fate:
+    """Decide for one message of `agent_id`. `attempts` counts this one if it is charged."""
+    if task is not None and (task.state.is_terminal or task.assigned_to != agent_id):
         return Fate.ACK
     match outcome.rule.follow_up:
         case FollowUp.DONE:
@@ -152,7 +152,8 @@ def _parsed(text: str) -> Message:
 def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: AgentState) -> Settlement:
     keys, agent = tx.keys, facts.agent
     tx.expect_field(keys.wanted, agent.id, facts.wish_raw, "wish")
-    lead = next((facts.tasks[m.task_id][1] for m in facts.messages if m.task_id in facts.tasks), None)
+    leads = (facts.tasks[m.task_id][1] for m in facts.messages if m.task_id in facts.tasks)
+    lead = next((task for task in leads if task.assigned_to == agent.id), None)
     outcome = judge(ended.outcome, lead, town.config.agent.complete_on)
     returned: list[Message] = []
     attempts: dict[str, int] = {}
@@ -160,7 +161,7 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
     for message in facts.messages:
         raw, task = facts.tasks.get(message.task_id or "", (None, None))
         tried = facts.attempts.get(message.id, 0) + (1 if outcome.rule.charged else 0)
-        fate = fate_of(outcome, task, tried, town.config.agent.max_attempts)
+        fate = fate_of(outcome, task, tried, town.config.agent.max_attempts, agent.id)
         tx.expect_member(keys.claimed(agent.id), message.raw, "claimed")
         tx.do("LREM", keys.claimed(agent.id), 1, message.raw)
         if fate is Fate.PUT_BACK:
@@ -188,7 +189,8 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
 def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
     town: Town, tx: Transaction, agent: Agent, raw: str, task: Task, fate: Fate, outcome: Outcome, run: str
 ) -> None:
-    if task.state.is_terminal:
+    if task.state.is_terminal or task.assigned_to != agent.id:  # not ours (any more): only look that it stays so
+        tx.expect(tx.keys.task(task.id), raw, f"task {task.id}")
         return
     at = clock.stamp()
     if fate is Fate.PUT_BACK:

@@ -87,7 +87,7 @@ def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> 
             _drop_dead_letters(town, tx, task.assigned_to, task.id)
         if agent_id is None:
             tx.do("RPUSH", tx.keys.backlog, task.id)
-        else:
+        elif not _still_leads(town, tx, agent_id, task.id):
             mail.deliver(town, tx, mail.compose(caller.id, agent_id, "task_assign", {"task_id": task.id}))
         tx.event(_event("task_retried", "to the backlog" if agent_id is None else "assigned again", again, task.state))
         return again
@@ -161,6 +161,20 @@ def _next_owner(town: Town, task: Task, to: str | None) -> str | None:
     if task.assigned_to and town.store.agents.row(task.assigned_to):
         return task.assigned_to
     return None
+
+
+def _still_leads(town: Town, tx: Transaction, agent_id: str, task_id: str) -> bool:
+    """A message of its former life lies with the agent: it leads to the task again, with fresh attempts."""
+    homes = [kind(agent_id) for kind in (tx.keys.urgent, tx.keys.inbox, tx.keys.claimed)]
+    for home, texts in zip(homes, town.store.read(*(("LRANGE", home, 0, -1) for home in homes)), strict=True):
+        for text in texts:
+            message = mail.read(text)
+            if message is not None and message.task_id == task_id:
+                tx.expect_member(home, text, "mail")
+                tx.do("HDEL", tx.keys.attempts(agent_id), message.id)
+                tx.ring(agent_id)
+                return True
+    return False
 
 
 def _drop_dead_letters(town: Town, tx: Transaction, agent_id: str, task_id: str) -> None:

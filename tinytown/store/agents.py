@@ -93,7 +93,7 @@ def read_wish(raw: str | None) -> Wish | None:
 def counters(answer: object) -> dict[str, int]:
     """The answer of HGETALL on a hash of counters (a flat list or a mapping)."""
     pairs = answer.items() if isinstance(answer, dict) else zip(*[iter(answer)] * 2, strict=True)  # type: ignore[call-overload]
-    return {str(name): int(value) for name, value in pairs}
+    return {str(name): int(value) for name, value in pairs if str(value).isdecimal()}
 
 
 def save_agent(tx: Transaction, raw: str | None, agent: Agent) -> str:

@@ -59,6 +59,7 @@ class Child:
     up_since: float = 0.0
     restarts: int = 0
     leftovers_since: float = 0.0
+    is_swept: bool = True  # nothing of its models lives any more, as far as we looked
 
     @property
     def is_adopted(self) -> bool:

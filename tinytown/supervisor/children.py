@@ -45,6 +45,11 @@ class Children:
         """Those with a process."""
         return [child for child in self if child.is_alive]
 
+    @property
+    def unswept(self) -> list[Child]:
+        """The dead whose leftovers may still live."""
+        return [child for child in self if child.phase is Phase.DEAD and not child.is_swept]
+
     def add(self, spec: ChildSpec) -> Child:
         """A child that is to be started."""
         self._by_id[spec.id] = child = Child(spec, Phase.WAITING)
@@ -57,7 +62,11 @@ class Children:
     def start(self, child: Child, epoch: int, main: Callable[[Callable[[], None]], int]) -> None:
         """Fork it. `main` gets the beat."""
         slot = self._beats.take()
-        forked = fork(lambda: main(lambda: self._beats.beat(slot)), self._leave_behind)
+        try:
+            forked = fork(lambda: main(lambda: self._beats.beat(slot)), self._leave_behind)
+        except OSError:
+            self._beats.free(slot)
+            raise
         child.slot, child.process, child.identity, child.pidfd = slot, forked.process, forked.identity, forked.pidfd
         child.phase, child.epoch, child.up_since = Phase.RUNNING, epoch, clock.monotonic()
         child.starts.append(clock.wall())
@@ -148,7 +157,7 @@ class Children:
         self._close(child.pidfd)
         self._beats.free(child.slot)
         child.process, child.pidfd, child.slot, child.identity = None, -1, -1, None
-        child.exit_code, child.phase, child.start_at = code, Phase.DEAD, 0.0
+        child.exit_code, child.phase, child.start_at, child.is_swept = code, Phase.DEAD, 0.0, False
         if code == 0:
             child.starts = child.starts[:-1]  # an end in order counts towards no restart intensity
         return True

@@ -29,7 +29,7 @@ def fork(main: Callable[[], int], leave_behind: Callable[[], None]) -> Forked:
 
     `leave_behind` runs first in the child, signals still blocked: it closes what only the parent may use
     (closed, never unregistered: an epoll set is shared with the parent).
-    Until the child clears it, the parent's death kills it.
+    Until the child clears it, the parent's death kills it. Raises OSError (no room for a process or a descriptor).
     """
     parent = os.getpid()
 
@@ -48,7 +48,12 @@ def fork(main: Callable[[], int], leave_behind: Callable[[], None]) -> Forked:
     pid = process.pid
     assert pid is not None
     identity = processes.identity(pid) or processes.Identity(pid, 0)  # 0: it has ended already
-    return Forked(process, identity, os.pidfd_open(pid))
+    try:
+        return Forked(process, identity, os.pidfd_open(pid))
+    except OSError:  # out of descriptors: what cannot be watched must not live
+        process.kill()
+        process.join()
+        raise
 
 
 def exit_code(process: ForkProcess) -> int | None:

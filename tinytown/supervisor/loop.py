@@ -39,6 +39,7 @@ LEFTOVER_PAUSE_S = 0.005
 LEFTOVER_PATIENCE_S = 1.0
 LEFTOVER_STUBBORN_S = 5.0
 ADOPTED_LOOK_S = 5.0
+START_AGAIN_S = 1.0
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -82,7 +83,7 @@ class Supervisor:
         gc.freeze()  # children share what is there now; their collector leaves it alone
         self.log.write(f"🏘️ Supervisor of town '{self.town.name}' is up (pid {self._me.pid})")
         self._notify.ready()
-        while not self._shutdown.is_over:
+        while not self._shutdown.is_over or self.children.unswept:
             self._pass()
             self._sleep()
         self._finish()
@@ -91,6 +92,7 @@ class Supervisor:
     def _pass(self) -> None:
         now = clock.monotonic()
         self._hung(now)
+        self._sweep(now)
         self._redis.step(now)
         if self._shutdown.has_begun:
             self._shutdown.step(now)
@@ -113,13 +115,14 @@ class Supervisor:
             self._look()
             self._look_at = now + TICK_S
         for child in self.children:
-            if child.phase is Phase.DEAD and now >= child.start_at:
+            if child.phase is Phase.DEAD and child.is_swept:
                 self._after_death(child)
         self._start_due(now)
         self._check_adopted(now)
         if now >= self._upkeep_at:
             self._upkeep_at = now + keeping.UPKEEP_S
-            self.children.run_helper(lambda: keeping.upkeep(self.town))
+            with contextlib.suppress(OSError):
+                self.children.run_helper(lambda: keeping.upkeep(self.town))
 
     # Redis
 
@@ -185,20 +188,25 @@ class Supervisor:
         """Nobody wants it any more: ask, then insist."""
         if child.is_alive:
             self.children.end(child, signal.SIGTERM, child.spec.shutdown_s)
-        else:
+        elif child.phase is Phase.WAITING:
             self.children.forget(child)
 
     # Deaths
 
+    def _sweep(self, now: float) -> None:
+        """What the models of dead actors left ends at once: Redis away or not, and also on our way out."""
+        for child in self.children.unswept:
+            if now >= child.start_at:
+                tried_long = 0 < child.leftovers_since < now - LEFTOVER_PATIENCE_S
+                child.is_swept = not self._has_leftovers(child) or (self._shutdown.has_begun and tried_long)
+
     def _after_death(self, child: Child) -> None:
-        """Leftovers first, then what its end means. Raises RedisAway: then it is tried again when Redis is back."""
+        """What its end means. Raises RedisAway: then it is tried again when Redis is back."""
         wish = keeping.wish_of(self.store, child.spec.id)
         exited = Exit(child.exit_code, child.hung)
         if wish is None:
             self.log.write(f"⏹️ agent {child.spec.name} stopped ({exited.describe()})")
             self.children.forget(child)
-            return
-        if self._has_leftovers(child):
             return
         if wish.stop:
             keeping.finish_gone(self.town, [child.spec.id], self.log.write)
@@ -268,7 +276,12 @@ class Supervisor:
             self._look_due = True
             self.children.forget(child)
             return
-        self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
+        try:
+            self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
+        except OSError as error:  # the machine is short of something: that must not end supervision
+            child.start_at = clock.monotonic() + START_AGAIN_S
+            self.log.write(f"⚠️ agent {child.spec.name} cannot be started: {error.strerror}; another try soon")
+            return
         assert child.identity is not None
         self.log.write(f"▶️ agent {child.spec.name} started (pid {child.identity.pid}, epoch {epoch})")
 
@@ -342,6 +355,7 @@ class Supervisor:
             dues.append(now)
         if self._away_since is not None:
             dues.append(self._retry_at)
+        dues += [child.start_at for child in self.children.unswept]
         for child in self.children:
             if child.phase in {Phase.WAITING, Phase.DEAD} and self._away_since is None and not self._shutdown.has_begun:
                 dues.append(child.start_at)

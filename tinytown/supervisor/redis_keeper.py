@@ -77,7 +77,11 @@ class RedisKeeper:
         if now < self._start_at:
             return self._start_at
         self._start_at = 0.0
-        self._starter = fork(self._ensure, self._leave_behind)
+        try:
+            self._starter = fork(self._ensure, self._leave_behind)
+        except OSError as error:
+            self._log(f"⚠️ Redis cannot be started: {error.strerror}")
+            self._started(1)
         return None
 
     def _started(self, code: int) -> None:
