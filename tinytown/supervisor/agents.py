@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 from collections.abc import Callable
 
@@ -12,16 +14,20 @@ from tinytown.domain.agent import Wish
 from tinytown.domain.event import Event
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
+from tinytown.errors import TinytownError
 from tinytown.services import recovery, retention
 from tinytown.signals import SignalQueue
 from tinytown.store import Store
 from tinytown.store.agents import read_wish, save_wish
 from tinytown.store.transaction import Stale
-from tinytown.supervisor.child import Child, ChildSpec
+from tinytown.supervisor.child import Child
 from tinytown.town import Town
 
 UPKEEP_FIRST_S = 30.0
 UPKEEP_S = 3600.0
+LEFTOVER_PAUSE_S = 0.005
+LEFTOVER_PATIENCE_S = 1.0
+LEFTOVER_STUBBORN_S = 5.0
 ACTOR_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
@@ -62,11 +68,20 @@ def starts_of(town: Town, child: Child, wish: Wish) -> list[float]:
     return max(ours, filed, key=len)
 
 
-def end_leftovers(town: Town, child: Child) -> list[processes.Identity]:
-    """Kill what lives of the dead actor's models; what there was. Never blocks."""
+def has_leftovers(town: Town, child: Child, log: Callable[[str], None]) -> bool:
+    """Kill what the dead one's models left, and come back soon while something is there; never two models."""
     left = recovery.leftovers(town.journal(child.spec.name), child.spec.id)
     processes.kill_all(left)
-    return left
+    now = clock.monotonic()
+    if not left:
+        child.leftovers_since = 0.0
+        return False
+    child.leftovers_since = child.leftovers_since or now
+    stubborn = now - child.leftovers_since > LEFTOVER_PATIENCE_S
+    if stubborn:
+        log(f"⚠️ agent {child.spec.name}: its model's process {left[0].pid} cannot be killed; waiting")
+    child.start_at = now + (LEFTOVER_STUBBORN_S if stubborn else LEFTOVER_PAUSE_S)
+    return True
 
 
 def finish_gone(town: Town, agent_ids: list[str], log: Callable[[str], None]) -> None:
@@ -95,17 +110,19 @@ def note_stopped(town: Town, child: Child) -> None:
 
 
 def actor_main(
-    town: Town, spec: ChildSpec, epoch: int, supervisor: processes.Identity
-) -> Callable[[Callable[[], None]], int]:
-    """What runs in the forked child, given its beat."""
-
-    def main(beat: Callable[[], None]) -> int:
-        own = Town(town.root, town.config)
-        signals = SignalQueue(ACTOR_SIGNALS)
-        post = Post(spec.id, spec.name, epoch, parent=supervisor)
-        return AgentActor(own, post, signals, beat).run()
-
-    return main
+    town: Town, supervisor: processes.Identity, assignment: Callable[[], bytes], beat: Callable[[], None]
+) -> int:
+    """What runs in a forked child: everything is made ready before it is told which agent it is."""
+    own = Town(town.root, town.config)
+    own.store.on_retry = beat
+    signals = SignalQueue(ACTOR_SIGNALS)
+    with contextlib.suppress(TinytownError):
+        own.store.call(lambda r: r.ping())
+    told = assignment()
+    if not told:  # not needed any more
+        return 0
+    post = Post(**json.loads(told), parent=supervisor)
+    return AgentActor(own, post, signals, beat).run()
 
 
 def upkeep(town: Town) -> int:

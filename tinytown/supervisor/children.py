@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
 import selectors
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from tinytown import clock, processes
@@ -14,16 +18,37 @@ from tinytown.supervisor.child import Child, ChildSpec, Phase
 from tinytown.supervisor.fork import Forked, exit_code, fork, reap_orphans
 
 HUNG_KILL_S = 2.0
+SPARE_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A child forked ahead of need: half of a restart is then done before the death."""
+
+    forked: Forked
+    slot: int
+    pipe: int
 
 
 class Children:
-    """By id. `leave_behind` closes in a fresh child what only the supervisor may use."""
+    """By id. `leave_behind` closes in a fresh child what only the supervisor may use.
 
-    def __init__(self, selector: selectors.BaseSelector, leave_behind: Callable[[], None]) -> None:
+    `program(assignment, beat)` runs in a child; `assignment()` blocks until it is told what it is (empty: nothing).
+    """
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        leave_behind: Callable[[], None],
+        program: Callable[[Callable[[], bytes], Callable[[], None]], int],
+    ) -> None:
         self._by_id: dict[str, Child] = {}
         self._helpers: dict[int, Forked] = {}
         self._selector = selector
         self._leave_behind = leave_behind
+        self._program = program
+        self._spare: Spare | None = None
+        self._spare_at = 0.0
         self._beats = Beats()
 
     def __iter__(self) -> Iterator[Child]:
@@ -59,18 +84,64 @@ class Children:
         """Nobody wants it any more; it has no process."""
         self._by_id.pop(child.spec.id, None)
 
-    def start(self, child: Child, epoch: int, main: Callable[[Callable[[], None]], int]) -> None:
-        """Fork it. `main` gets the beat."""
-        slot = self._beats.take()
-        try:
-            forked = fork(lambda: main(lambda: self._beats.beat(slot)), self._leave_behind)
-        except OSError:
-            self._beats.free(slot)
-            raise
-        child.slot, child.process, child.identity, child.pidfd = slot, forked.process, forked.identity, forked.pidfd
+    def start(self, child: Child, epoch: int) -> None:
+        """Give it a process: the spare one, or a fresh fork. Raises OSError."""
+        spare = self._spare or self._fork_spare()
+        self._spare = None
+        self._spare_at = clock.monotonic() + SPARE_PAUSE_S
+        self._beats.beat(spare.slot)
+        told = {"agent_id": child.spec.id, "name": child.spec.name, "epoch": epoch}
+        with contextlib.suppress(BrokenPipeError):  # it has just died: its descriptor says so
+            os.write(spare.pipe, json.dumps(told).encode())
+        os.close(spare.pipe)
+        forked = spare.forked
+        child.slot, child.process, child.identity, child.pidfd = (
+            spare.slot,
+            forked.process,
+            forked.identity,
+            forked.pidfd,
+        )
         child.phase, child.epoch, child.up_since = Phase.RUNNING, epoch, clock.monotonic()
         child.starts.append(clock.wall())
-        self._selector.register(child.pidfd, selectors.EVENT_READ)
+
+    def keep_spare(self, now: float) -> None:
+        """Fork one child ahead of need, when there are children and no start was asked for just now."""
+        if self._spare is None and now >= self._spare_at and self._by_id:
+            with contextlib.suppress(OSError):
+                self._spare = self._fork_spare()
+            self._spare_at = now + SPARE_PAUSE_S
+
+    def drop_spare(self) -> None:
+        """Its settings are old, or no start will come."""
+        if self._spare is not None:
+            self._helpers[self._spare.forked.pidfd] = self._spare.forked
+            self._beats.free(self._spare.slot)
+            os.close(self._spare.pipe)
+            self._spare = None
+
+    @property
+    def spare_due(self) -> float:
+        """When `keep_spare` has something to do (monotonic)."""
+        return self._spare_at if self._spare is None and self._by_id else math.inf
+
+    def _fork_spare(self) -> Spare:
+        slot = self._beats.take()
+        inner, outer = os.pipe2(os.O_CLOEXEC)
+
+        def main() -> int:
+            os.close(outer)
+            return self._program(lambda: os.read(inner, 4096), lambda: self._beats.beat(slot))
+
+        try:
+            forked = fork(main, self._leave_behind)
+        except OSError:
+            self._beats.free(slot)
+            os.close(outer)
+            raise
+        finally:
+            os.close(inner)
+        self._selector.register(forked.pidfd, selectors.EVENT_READ)
+        return Spare(forked, slot, outer)
 
     def adopt(self, child: Child, process: processes.Identity, epoch: int) -> bool:
         """Watch a process that an earlier supervisor forked; False when it has ended."""
@@ -96,6 +167,9 @@ class Children:
                 self._close(fd)
                 del self._helpers[fd]
             return None
+        if self._spare is not None and fd == self._spare.forked.pidfd:
+            self.drop_spare()
+            return self.on_ready(fd)
         for child in self:
             if child.pidfd == fd:
                 return child if self._reap(child) else None
@@ -123,6 +197,7 @@ class Children:
         """What was adopted from dead descendants."""
         own = [c.process.pid for c in self if c.process is not None]
         helpers = [helper.process.pid for helper in self._helpers.values()]
+        helpers += [self._spare.forked.process.pid] if self._spare is not None else []
         reap_orphans({pid for pid in (*own, *helpers, helper_pid) if pid is not None})
 
     def close_in_child(self) -> None:
@@ -130,6 +205,9 @@ class Children:
         for child in self:
             if child.pidfd >= 0:
                 os.close(child.pidfd)
+        if self._spare is not None:
+            os.close(self._spare.forked.pidfd)
+            os.close(self._spare.pipe)  # or its end would never be seen
 
     def status(self) -> list[dict[str, Any]]:
         """One row per child, for people and scripts."""

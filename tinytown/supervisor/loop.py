@@ -7,6 +7,7 @@ import gc
 import random
 import selectors
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from setproctitle import setproctitle
@@ -35,9 +36,6 @@ AWAY_RETRY_S = 0.05
 AWAY_RETRY_MAX_S = 1.0
 RENEW_S = 10.0
 STARTS_PER_PASS = 8
-LEFTOVER_PAUSE_S = 0.005
-LEFTOVER_PATIENCE_S = 1.0
-LEFTOVER_STUBBORN_S = 5.0
 ADOPTED_LOOK_S = 5.0
 START_AGAIN_S = 1.0
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -56,7 +54,7 @@ class Supervisor:
         self._signals = SignalQueue(CAUGHT)
         self._doorbell = Doorbell(self.town.doorbell)
         self._notify = Notifier()
-        self.children = Children(self._selector, self._leave_behind)
+        self.children = Children(self._selector, self._leave_behind, self._program)
         self._redis = RedisKeeper(self.town, self._leave_behind, log.write)
         self._wishes: dict[str, str] = {}
         self._wanted: dict[str, Wish] = {}
@@ -79,6 +77,7 @@ class Supervisor:
         for fd in (self._signals.fd, self._doorbell.fd):
             self._selector.register(fd, selectors.EVENT_READ)
         self._redis.watch()
+        setproctitle(f"tt: supervisor [{self.town.name}]")
         gc.collect()
         gc.freeze()  # children share what is there now; their collector leaves it alone
         self.log.write(f"🏘️ Supervisor of town '{self.town.name}' is up (pid {self._me.pid})")
@@ -118,6 +117,7 @@ class Supervisor:
             if child.phase is Phase.DEAD and child.is_swept:
                 self._after_death(child)
         self._start_due(now)
+        self.children.keep_spare(now)
         self._check_adopted(now)
         if now >= self._upkeep_at:
             self._upkeep_at = now + keeping.UPKEEP_S
@@ -197,8 +197,9 @@ class Supervisor:
         """What the models of dead actors left ends at once: Redis away or not, and also on our way out."""
         for child in self.children.unswept:
             if now >= child.start_at:
-                tried_long = 0 < child.leftovers_since < now - LEFTOVER_PATIENCE_S
-                child.is_swept = not self._has_leftovers(child) or (self._shutdown.has_begun and tried_long)
+                tried_long = 0 < child.leftovers_since < now - keeping.LEFTOVER_PATIENCE_S
+                gone = not keeping.has_leftovers(self.town, child, self.log.write)
+                child.is_swept = gone or (self._shutdown.has_begun and tried_long)
 
     def _after_death(self, child: Child) -> None:
         """What its end means. Raises RedisAway: then it is tried again when Redis is back."""
@@ -269,7 +270,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         """A new epoch, then the fork. A wish that changed meanwhile is looked at again."""
-        if self._has_leftovers(child):
+        if keeping.has_leftovers(self.town, child, self.log.write):
             return
         epoch = keeping.new_epoch(self.store, child, self._wishes)
         if epoch is None:
@@ -277,7 +278,7 @@ class Supervisor:
             self.children.forget(child)
             return
         try:
-            self.children.start(child, epoch, keeping.actor_main(self.town, child.spec, epoch, self._me))
+            self.children.start(child, epoch)
         except OSError as error:  # the machine is short of something: that must not end supervision
             child.start_at = clock.monotonic() + START_AGAIN_S
             self.log.write(f"⚠️ agent {child.spec.name} cannot be started: {error.strerror}; another try soon")
@@ -285,19 +286,9 @@ class Supervisor:
         assert child.identity is not None
         self.log.write(f"▶️ agent {child.spec.name} started (pid {child.identity.pid}, epoch {epoch})")
 
-    def _has_leftovers(self, child: Child) -> bool:
-        """Kill what the dead one's models left, and come back soon while something is there; never two models."""
-        left = keeping.end_leftovers(self.town, child)
-        now = clock.monotonic()
-        if not left:
-            child.leftovers_since = 0.0
-            return False
-        child.leftovers_since = child.leftovers_since or now
-        stubborn = now - child.leftovers_since > LEFTOVER_PATIENCE_S
-        if stubborn:
-            self.log.write(f"⚠️ agent {child.spec.name}: its model's process {left[0].pid} cannot be killed; waiting")
-        child.start_at = now + (LEFTOVER_STUBBORN_S if stubborn else LEFTOVER_PAUSE_S)
-        return True
+    def _program(self, assignment: Callable[[], bytes], beat: Callable[[], None]) -> int:
+        """What a child runs."""
+        return keeping.actor_main(self.town, self._me, assignment, beat)
 
     def _leave_behind(self) -> None:
         """In a fresh child: what only the supervisor may use. Closed, not unregistered."""
@@ -321,6 +312,7 @@ class Supervisor:
         """The first wish to stop gives time; a second Ctrl-C takes it back."""
         if not self._shutdown.has_begun:
             self._notify.stopping()
+            self.children.drop_spare()
             self._shutdown.begin(self.town.config.supervisor.grace_s)
         elif again:
             self._shutdown.at_once()
@@ -343,6 +335,7 @@ class Supervisor:
             self.store.close()
             self.town = Town(self.town.root, config, is_hurried=True)
             self.store = self.town.store
+            self.children.drop_spare()
             self.log.write("🔧 Configuration read again; agents get it when they start next")
         self._notify.ready()
 
@@ -350,7 +343,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         now = clock.monotonic()
-        dues = [now + TICK_S]
+        dues = [now + TICK_S, self.children.spare_due]
         if self._look_due and self._away_since is None:
             dues.append(now)
         if self._away_since is not None:
@@ -384,6 +377,7 @@ class Supervisor:
             self._redis.on_ready(fd)
         else:
             child = self.children.on_ready(fd)
+            self.children.reap_orphans(self._redis.own_pid)  # those that waited behind it
             if child is not None and self._shutdown.has_begun:
                 keeping.note_stopped(self.town, child)
 
@@ -403,7 +397,3 @@ class Supervisor:
         alive = len(self.children.alive)
         where = "stopping, " if self._shutdown.has_begun else "Redis away, " if self._away_since is not None else ""
         self._notify.status(f"{where}{alive} agent(s) running")
-        title = f"tt: supervisor [{self.town.name}]"
-        if title != getattr(self, "_title", ""):
-            setproctitle(title)
-            self._title = title
