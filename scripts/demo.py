@@ -319,10 +319,10 @@ def farewell(town: Town, failure: str | None, left: str | None) -> None:
         sys.stderr.write(f"Error: {text}\n")
     if "--remove" in sys.argv[1:]:
         shutil.rmtree(town.folder, ignore_errors=True)
-        return
     if not left:
         town.view.say("The town is stopped; nothing is left running.")
-    town.view.say(f"Files: {town.root}   (logs in .tt/logs, the supervisor's in .tt/supervisor.log)")
+    if town.folder.exists():
+        town.view.say(f"Files: {town.root}   (logs in .tt/logs, the supervisor's in .tt/supervisor.log)")
 
 
 if __name__ == "__main__":

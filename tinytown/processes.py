@@ -142,6 +142,17 @@ def marked(run_prefix: str) -> list[Identity]:
     return found
 
 
+def mark_of(pid: int) -> str | None:
+    """The TINYTOWN_RUN that a process was started with; None when there is none (or it hides its environment)."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            environment = stream.read()
+    except OSError:
+        return None
+    head = f"{RUN_VARIABLE}=".encode()
+    return next((v[len(head) :].decode() for v in environment.split(b"\0") if v.startswith(head)), None)
+
+
 def kin(leader: Identity) -> list[Identity]:
     """The living processes in the leader's session or process group, and its descendants.
 

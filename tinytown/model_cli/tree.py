@@ -14,10 +14,12 @@ def members(leader: Identity, mark: str | None) -> list[Identity]:
     """Those that live now.
 
     Where this process is a subreaper (every actor is) the whole tree stays below it, daemons included, so all
-    that was born below it since the leader is of the tree. Elsewhere the process table is searched.
+    that was born below it since the leader is of the tree, unless it carries another run's mark. Elsewhere the
+    process table is searched.
     """
     if processes.is_subreaper():
-        return [p for p in processes.descendants(os.getpid()) if p.started >= leader.started]
+        born = [p for p in processes.descendants(os.getpid()) if p.started >= leader.started]
+        return [p for p in born if processes.mark_of(p.pid) in (mark, None)]
     found = {process.pid: process for process in processes.kin(leader)}
     for process in processes.marked(mark) if mark else []:
         found.setdefault(process.pid, process)
