@@ -41,6 +41,11 @@ class RoundEntry:
     task_id: str | None = None
     model: Identity | None = None
     outcome: Outcome | None = None
+    is_settled: bool = False
+
+    def settled(self) -> RoundEntry:
+        """Nothing is left to do for it. Kept until the next claim: should Redis lose the settle, this knows better."""
+        return replace(self, is_settled=True)
 
     def ran(self, model: Identity) -> RoundEntry:
         """With the model that runs."""
@@ -93,6 +98,11 @@ class Journal:
 
     def round(self) -> RoundEntry | None:
         """The round in progress; None when there is none."""
+        entry = self.last_round()
+        return None if entry is None or entry.is_settled else entry
+
+    def last_round(self) -> RoundEntry | None:
+        """The round in progress or the last one that was settled."""
         raw = read_json(self._round)
         if raw is None:
             return None
@@ -107,6 +117,7 @@ class Journal:
                 task_id=raw.get("task_id"),
                 model=Identity.from_dict(raw.get("model")),
                 outcome=Outcome.from_dict(outcome) if outcome else None,
+                is_settled=bool(raw.get("settled")),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -122,9 +133,14 @@ class Journal:
             "task_id": entry.task_id,
             "model": entry.model.to_dict() if entry.model else None,
             "outcome": entry.outcome.to_dict() if entry.outcome else None,
+            "settled": entry.is_settled,
         }), sync=sync)  # fmt: skip
 
-    def clear_round(self) -> None:
-        """The round is settled."""
+    def close_round(self, *, keep: bool = True) -> None:
+        """The round is settled; with `keep` its outcome stays known until the next claim. Never fails."""
         with contextlib.suppress(OSError):  # what stays is settled once more, and finds nothing to settle
-            self._round.unlink()
+            entry = self.last_round()
+            if keep and entry is not None and entry.outcome is not None:
+                self.write_round(entry.settled(), sync=False)
+            else:
+                self._round.unlink()

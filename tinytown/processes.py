@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -166,11 +167,14 @@ def kin(leader: Identity) -> list[Identity]:
         if stat is not None and stat[0] not in {"Z", "X"}:
             process = Identity(int(name), int(stat[19]))
             table[process.pid] = (int(stat[1]), int(stat[2]), int(stat[3]), process)
+    reused = leader.pid in table and table[leader.pid][3] != leader
     chosen = {
         pid
         for pid, (_parent, group, session, process) in table.items()
-        if process == leader or (leader.pid in (group, session) and process.started >= leader.started)
+        if process == leader or (not reused and leader.pid in (group, session) and process.started >= leader.started)
     }
+    if leader.pid not in table:  # the number may have been another's since: only what also carries a mark is kin
+        chosen = {pid for pid in chosen if mark_of(pid) is not None}
     grew = True
     while grew:
         more = {pid for pid, row in table.items() if row[0] in chosen} - chosen
@@ -179,12 +183,17 @@ def kin(leader: Identity) -> list[Identity]:
     return [table[pid][3] for pid in sorted(chosen)]
 
 
-def descendants(pid: int) -> list[Identity]:
-    """Every living process below this one. Reads only their own entries, not the whole table."""
+def descendants(pid: int, but_not: Collection[int] = ()) -> list[Identity]:
+    """Every living process below this one, without `but_not` and what is below those.
+
+    Reads only their own entries, not the whole table.
+    """
     found: list[Identity] = []
     waiting = [pid]
     while waiting:
         for child in _children(waiting.pop()):
+            if child in but_not:
+                continue
             waiting.append(child)
             process = identity(child)
             if process is not None:

@@ -14,8 +14,9 @@ from typing import TypeVar
 from tinytown import config as settings
 from tinytown.config import STATE_DIR, TOWN_FILE, Config
 from tinytown.errors import Conflict, NotInitialized
-from tinytown.files import FileLock
+from tinytown.files import FileLock, read_json
 from tinytown.journal import Journal
+from tinytown.processes import Identity, is_alive
 from tinytown.sockets import SocketPath
 from tinytown.store import Store
 from tinytown.store.transaction import Stale, Transaction
@@ -56,8 +57,11 @@ class Town:
 
     @functools.cached_property
     def host(self) -> str:
-        """This machine's name in wishes and leases."""
-        return socket.gethostname()
+        """This machine's name in wishes and leases.
+
+        A server of the town's own is reached from one machine only, whatever that is called tomorrow.
+        """
+        return "localhost" if self.store.connector.is_managed else socket.gethostname()
 
     @functools.cached_property
     def store(self) -> Store:
@@ -79,6 +83,12 @@ class Town:
     def doorbell(self) -> SocketPath:
         """Where the supervisor listens for wishes."""
         return SocketPath(self.state_dir / "supervisor.sock")
+
+    def own_pids(self) -> set[int]:
+        """The supervisor and the town's Redis server, as far as they live and are known by their files."""
+        files = (self.state_dir / "supervisor.json", self.store.connector.folder / "redis.json")
+        found = [Identity.from_dict(read_json(path)) for path in files]
+        return {process.pid for process in found if process is not None and is_alive(process)}
 
     def ensure_redis(self) -> bool:
         """Start the town's own server if it has one and it is down; True when it was started."""

@@ -96,13 +96,13 @@ def takes_over(tt: Tt, town: Town) -> None:
     """A supervisor outside of the service is left alone, until one is asked to replace it: then its rounds go on."""
     systemctl("stop", UNIT)
     (town.root / "started").unlink()
-    tt.ok("supervise", "--detach")
-    wait_until((town.root / "started").exists, 20, "the model's next run")
-    actor = town.journal("one").actor()
-    assert actor is not None
-    assert "not started: a supervisor runs outside" in tt.ok("service", "install").out
-    assert status(tt)["pid"] is None
-    assert "Enabled and running" in tt.ok("service", "install", "--take-over").out
+    with tt.running("supervise"):  # detached it would be the service
+        wait_until((town.root / "started").exists, 20, "the model's next run")
+        actor = town.journal("one").actor()
+        assert actor is not None
+        assert "not started: a supervisor runs outside" in tt.ok("service", "install").out
+        assert status(tt)["pid"] is None
+        assert "Enabled and running" in tt.ok("service", "install", "--take-over").out
     wait_until(lambda: status(tt)["status"] == "1 agent(s) running", 20, "the adopted agent")
     assert processes.is_alive(actor.process)
 

@@ -53,8 +53,9 @@ def test_a_fresh_town(bare: Tt) -> None:
     assert bare.ok("list").out == "No agents. Run 'tt spawn <name>' to create one.\n"
 
 
-def test_the_settings_are_complete_and_readable(made: Tt) -> None:
+def test_the_settings_are_complete_and_readable(made: Tt, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file names every table there is, and uncommented it is still a valid file."""
+    monkeypatch.setenv("MY_PASSWORD", "secret")
     text = (made.cwd / "tinytown.toml").read_text()
     for table in ("[redis]", "[agent]", "[supervisor]", "[retention]", "[agent_clis."):
         assert table in text

@@ -157,7 +157,7 @@ def test_eight_spawns_of_one_name(town: Town) -> None:
 
     assert len(won) == 1
     assert town.store.agents.names() == {"backend": won[0]}
-    assert list(town.store.agents.wishes()) == won
+    assert set(town.store.agents.wishes()) <= set(won), "a winner whose terminal has gone may have been taken leave of"
 
 
 def test_eight_spawns_for_two_places(town: Town) -> None:

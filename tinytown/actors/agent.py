@@ -7,19 +7,19 @@ import os
 import selectors
 import signal
 from collections.abc import Callable
-from enum import Enum, auto
 
 from setproctitle import setproctitle
 
 from tinytown import clock, logs, processes
 from tinytown.actors.bell import Bell, Ring
-from tinytown.actors.mailroom import Look, Mailroom
+from tinytown.actors.departure import Departure, Leaving
+from tinytown.actors.mailroom import Claim, Look, Mailroom
 from tinytown.actors.post import Post, Tenure
 from tinytown.actors.round import Round
 from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
 from tinytown.errors import EpochLost, RedisAway, TinytownError, Unavailable
-from tinytown.services import backlog
+from tinytown.services import backlog, recovery
 from tinytown.services.settlement import Round as Ended
 from tinytown.services.settlement import Settlement, describe, settle
 from tinytown.signals import SignalQueue
@@ -31,17 +31,10 @@ RENEW_EARLY_S = 2.0  # awake anyway: one wake-up instead of two
 BEAT_S = 10.0
 RETRY_MAX_S = 60.0
 LOOK_TRIES = 20
+UNFIT_S = 5.0
 EXIT_EPOCH_LOST = 3
 NOT_RUN = Outcome(OutcomeKind.STOPPED, "the answer to its claim was lost")
 NOW_SIGNAL = signal.SIGUSR1  # end the model too
-
-
-class Leaving(Enum):
-    """How far an actor is on its way out."""
-
-    NO = auto()
-    AFTER_ROUND = auto()
-    NOW = auto()
 
 
 class AgentActor:
@@ -61,15 +54,14 @@ class AgentActor:
         self._tenure = Tenure(town, post)
         self._selector = selectors.DefaultSelector()
         self._parent_fd: int | None = None
-        self._leaving = Leaving.NO
-        self._why = ""
-        self._fulfilled = post.parent is None  # leaving ends the wish too
+        self._departure = Departure(fulfils=post.parent is None)
         self._booted = False
         self._is_away = False
         self._look_due = True
         self._scan_backlog = True
         self._renew_at = 0.0
         self._due = 0.0  # earliest moment something held back may be looked at again
+        self._unfit_until = 0.0
         self._not_before: dict[str, float] = {}
         self._round: Round | None = None
         self._state = AgentState.STARTING
@@ -135,8 +127,12 @@ class AgentActor:
         if self._look_due or now >= self._renew_at or (self._due and now >= self._due):
             self._look_due = False
             self._look()
-        if self._leaving is not Leaving.NO and self._round is None and self._done is None:
+        if self._departure.has_begun and self._round is None and self._done is None:
             self._leave_in_order()
+        self._bell.is_well()
+        if self._is_away:
+            self._is_away = False
+            self._log.write("🔌 Redis is back")
 
     def _connect(self) -> None:
         was_connected = self._booted
@@ -145,9 +141,6 @@ class AgentActor:
         self._watch(self._bell.fd)
         if was_connected:
             self._after_outage()
-        if self._is_away:
-            self._is_away = False
-            self._log.write("🔌 Redis is back")
         self._look_due = self._scan_backlog = True
 
     def _after_outage(self) -> None:
@@ -155,10 +148,20 @@ class AgentActor:
         keys = self._town.store.keys
         claimed = self._town.store.call(lambda r: r.lrange(keys.claimed(self._post.agent_id), 0, -1))
         if self._round is None:
-            if claimed:  # a claim whose answer was lost: no run began, nobody is charged
-                settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, tuple(claimed)), self._state)
+            self._settle_lost(claimed)
             return
         self._round.reassert(claimed)
+
+    def _settle_lost(self, claimed: list[str]) -> None:
+        """Claimed without a round: a settle that Redis lost, or a claim whose answer was lost and that nobody ran."""
+        entry = self._journal.last_round()
+        if entry is not None and entry.outcome is not None and recovery.knows_better(entry):
+            known = tuple(text for text in claimed if text in entry.messages)
+            ended = Ended(entry.outcome, known, entry.run, charges_round=False)
+            settle(self._town, self._post.agent_id, self._post.epoch, ended, self._state)
+            claimed = [text for text in claimed if text not in known]
+        if claimed:
+            settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, tuple(claimed)), self._state)
 
     def _boot(self) -> None:
         agent, self._rounds = self._tenure.take()
@@ -204,7 +207,7 @@ class AgentActor:
 
     def _may_work(self, look: Look) -> bool:
         """True when there is nothing more to do in this look: leaving, paused, spent, held."""
-        if self._leaving is not Leaving.NO:
+        if self._departure.has_begun:
             return True
         if look.pause:
             self._become(AgentState.PAUSED)
@@ -213,8 +216,9 @@ class AgentActor:
             self._leave(Leaving.AFTER_ROUND, f"completed {look.rounds}/{look.wish.rounds} rounds", fulfils=True)
             return True
         self._become(AgentState.IDLE)
-        if look.held_s > 0:
-            self._due = clock.monotonic() + look.held_s + 0.01
+        held = max(look.held_s, self._unfit_until - clock.monotonic())
+        if held > 0:
+            self._due = clock.monotonic() + held + 0.01
             return True
         return False
 
@@ -231,12 +235,25 @@ class AgentActor:
         if claim is None:
             return False
         self._state = AgentState.WORKING
-        self._round = Round.begin(self._town, self._post, claim, self._next_round, look, self._mail, self._log)
+        try:
+            self._round = Round.begin(self._town, self._post, claim, self._next_round, look, self._mail, self._log)
+        except OSError as error:
+            self._cannot_run(claim, error)
+            return True
         self._next_round += 1
         for fd in self._round.fds:
             self._watch(fd)
         self._title()
         return True
+
+    def _cannot_run(self, claim: Claim, error: OSError) -> None:
+        """Without a journal nothing may run: the messages go back, uncharged, and the agent pauses a little."""
+        self._log.write(f"⚠️ no round: {error.strerror} ({error.filename})")
+        texts = tuple(message.raw for message in claim.messages)
+        unfit = Outcome(OutcomeKind.STOPPED, f"no journal could be written: {error.strerror}")
+        settle(self._town, self._post.agent_id, self._post.epoch, Ended(unfit, texts))
+        self._state = AgentState.IDLE
+        self._unfit_until = clock.monotonic() + UNFIT_S
 
     def _claims_backlog(self, look: Look) -> bool:
         return bool(look.agent.role_id) and self._town.config.agent.auto_claim
@@ -248,7 +265,7 @@ class AgentActor:
         entry, outcome = self._round.entry, self._round.outcome()
         ended = Ended(outcome, entry.messages, entry.run, entry.number)
         done = settle(self._town, self._post.agent_id, self._post.epoch, ended)
-        self._journal.clear_round()
+        self._journal.close_round()
         self._round = None
         self._state = AgentState.IDLE
         self._delay(done)
@@ -269,32 +286,26 @@ class AgentActor:
     # Leaving
 
     def _leave(self, how: Leaving, why: str, *, fulfils: bool = False) -> None:
-        """`fulfils`: the wish ends with it, and this is the reason to show."""
-        if fulfils and not self._fulfilled:
-            self._fulfilled = True
-            self._why = why
-        if self._leaving is Leaving.NO or (how is Leaving.NOW and self._leaving is not Leaving.NOW):
-            self._leaving = how
-            self._why = self._why or why
-        if self._leaving is Leaving.NOW and self._round is not None:
-            self._round.end(OutcomeKind.STOPPED, self._why)
+        self._departure.ask(how, why, fulfils=fulfils)
+        if self._departure.how is Leaving.NOW and self._round is not None:
+            self._round.end(OutcomeKind.STOPPED, self._departure.why)
 
     def _leave_in_order(self) -> None:
         """The last thing written: with the wish, when it is fulfilled or withdrawn; else only the state."""
-        if self._fulfilled:
-            self._tenure.end(self._why)
+        if self._departure.fulfils:
+            self._tenure.end(self._departure.why)
         else:
-            self._tenure.save_state(AgentState.STOPPED, self._why, leaves=True)
-        self._log.write(f"🏁 Agent '{self._post.name}' leaves: {self._why}")
+            self._tenure.save_state(AgentState.STOPPED, self._departure.why, leaves=True)
+        self._log.write(f"🏁 Agent '{self._post.name}' leaves: {self._departure.why}")
         self._done = 0
 
     def _leave_without_redis(self) -> None:
         """What a round left is in the journal; whoever comes settles it."""
-        if self._leaving is not Leaving.NO and self._round is not None and self._round.is_over:
+        if self._departure.has_begun and self._round is not None and self._round.is_over:
             self._round.outcome()
             self._round = None
-        if self._leaving is not Leaving.NO and self._round is None:
-            self._log.write(f"🏁 Agent '{self._post.name}' leaves while Redis is away: {self._why}")
+        if self._departure.has_begun and self._round is None:
+            self._log.write(f"🏁 Agent '{self._post.name}' leaves while Redis is away: {self._departure.why}")
             self._done = 0
 
     def _epoch_lost(self, lost: EpochLost) -> None:
@@ -313,10 +324,10 @@ class AgentActor:
         self._title()
         now = clock.monotonic()
         dues = [now + self._beat_s, self._renew_at if self._bell.fd is not None else self._bell.retry_at]
-        dues += [self._due] if self._due else []
+        dues += [self._due] if self._due and self._bell.fd is not None else []
         if self._round is not None and (due := self._round.next_due()) is not None:
             dues.append(due)
-        if self._look_due:
+        if self._look_due and self._bell.fd is not None:
             dues.append(now)
         for key, _events in self._selector.select(max(0.0, min(dues) - now)):
             self._dispatch(key.fd)
@@ -345,7 +356,7 @@ class AgentActor:
             self._scan_backlog = self._scan_backlog or ring is Ring.RUNG
 
     def _on_signal(self, signum: int) -> None:
-        if signum == NOW_SIGNAL or (signum == signal.SIGINT and self._leaving is not Leaving.NO):
+        if signum == NOW_SIGNAL or (signum == signal.SIGINT and self._departure.has_begun):
             self._leave(Leaving.NOW, "ended by the supervisor" if self._post.parent else "interrupted")
         else:
             self._leave(Leaving.AFTER_ROUND, "the supervisor is stopping" if self._post.parent else "interrupted")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from enum import StrEnum
 from typing import Any
 
-from tinytown import clock
+from tinytown.backoff import Backoff
 from tinytown.errors import TinytownError
 from tinytown.store import Store
 from tinytown.store.connection import translate
@@ -31,8 +30,7 @@ class Bell:
         self._store = store
         self._key = store.keys.wake(agent_id)
         self._connection: Any = None
-        self._delay_s = RETRY_S
-        self.retry_at = 0.0
+        self._retry = Backoff(RETRY_S, RETRY_MAX_S)
 
     @property
     def fd(self) -> int | None:
@@ -52,8 +50,16 @@ class Bell:
             self.close()
             self.broke()
             return False
-        self._delay_s = RETRY_S
         return True
+
+    @property
+    def retry_at(self) -> float:
+        """When to try to reconnect (monotonic)."""
+        return self._retry.retry_at
+
+    def is_well(self) -> None:
+        """A whole pass went well, writes included: the next outage begins with short pauses again."""
+        self._retry.worked()
 
     def answer(self) -> Ring:
         """Read what made the descriptor readable, and listen again."""
@@ -70,9 +76,8 @@ class Bell:
         return Ring.QUIET if popped is None else Ring.RUNG
 
     def broke(self) -> None:
-        """Plan the next attempt: capped exponential back-off with full jitter."""
-        self.retry_at = clock.monotonic() + self._delay_s * (0.5 + random.random() / 2)  # noqa: S311  no secret
-        self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
+        """Plan the next attempt."""
+        self._retry.failed()
 
     def close(self) -> None:
         """Hang up."""

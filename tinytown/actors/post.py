@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass, replace
 
@@ -42,12 +43,13 @@ class Tenure:
     def take(self) -> tuple[Agent, tuple[int, int]]:
         """File first, then what the last spawn left, then record and lease.
 
-        Returns the agent and its (used, allowed) rounds. Raises OSError when the file cannot be written.
+        Returns the agent and its (used, allowed) rounds.
         """
         journal = self._town.journal(self._post.name)
         before = journal.actor()
         starts = before.starts if before is not None and before.agent_id == self._post.agent_id else ()
-        journal.write_actor(ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall())))
+        with contextlib.suppress(OSError):  # no room: this spawn cannot be adopted, but it can work
+            journal.write_actor(ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall())))
         processes.outlive_parent()  # from here on a new supervisor finds and adopts us
         shutil.rmtree(self._town.runs_dir / self._post.name, ignore_errors=True)  # prompts of a killed actor
         unsettled = journal.round() is not None
@@ -66,7 +68,8 @@ class Tenure:
     def make_durable(self) -> None:
         """Before the first claim: who holds the agent survives a power loss."""
         if not self._is_durable:
-            self._town.journal(self._post.name).sync_actor()
+            with contextlib.suppress(OSError):  # no room: the processes' death is still covered
+                self._town.journal(self._post.name).sync_actor()
             self._is_durable = True
 
     def renew(self, wish_raw: str, holder: str | None) -> None:
@@ -121,7 +124,8 @@ class Tenure:
         journal = self._town.journal(self._post.name)
         entry = journal.actor()
         if entry is not None and entry.process == self._me:
-            journal.write_actor(replace(entry, starts=entry.starts[:-1]))
+            with contextlib.suppress(OSError):
+                journal.write_actor(replace(entry, starts=entry.starts[:-1]))
 
     def _read(self) -> tuple[AgentRow, str | None, int]:
         keys, agent_id = self._town.store.keys, self._post.agent_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -37,7 +38,10 @@ class Round:
     def begin(
         cls, town: Town, post: Post, claim: Claim, number: int, look: Look, mail: Mailroom, log: logs.AgentLog
     ) -> Round:
-        """Journal the claim, start the model, journal its process. Raises nothing for a CLI that cannot run."""
+        """Journal the claim, start the model, journal its process.
+
+        Raises OSError when the claim cannot be journalled (nothing runs then), nothing for a CLI that cannot run.
+        """
         run = f"{post.agent_id}:{post.epoch}:{number}"
         task_id = next(iter(claim.tasks), None)
         entry = RoundEntry(post.agent_id, post.epoch, number, run, tuple(m.raw for m in claim.messages), task_id)
@@ -63,11 +67,13 @@ class Round:
             final_grace_s=settings.final_grace_s,
             on_line=lambda line: log.write(f"   {line}"),
             tee=post.tee,
+            not_ours=town.own_pids,
         )
         leader = model.start()
         if leader is not None:
             entry = entry.ran(leader)
-            journal.write_round(entry, sync=True)
+            with contextlib.suppress(OSError):  # the mark of its processes still finds them
+                journal.write_round(entry, sync=True)
         return cls(town, entry, journal, model)
 
     @property
@@ -130,7 +136,8 @@ class Round:
             ended = self.failed if self.model is None else self.model.finish()
             assert ended is not None
             self.entry = self.entry.ended(ended)
-            self.journal.write_round(self.entry, sync=True)
+            with contextlib.suppress(OSError):  # no room: settled from memory, which is all there is
+                self.journal.write_round(self.entry, sync=True)
         assert self.entry.outcome is not None
         return self.entry.outcome
 

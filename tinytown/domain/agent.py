@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from tinytown.domain.record import Record
 from tinytown.domain.states import AgentState
+from tinytown.ids import check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Wish(Record):
 
     `epoch` is the current spawn's number: only its holder may claim and settle. `rounds` is the most
     rounds this wish allows, `rounds_from` the agent's round count when the wish was made. `stop` is
-    None, "graceful" (finish the round) or "now".
+    None, "graceful" (finish the round) or "now". `holder` is the terminal's process (foreground).
     """
 
     name: str
@@ -63,7 +64,33 @@ class Wish(Record):
     stop: str | None = None
     pause: bool = False
     since: float = 0.0
+    holder: dict[str, Any] | None = None
+
+    @classmethod
+    def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what no door would have written: one bad wish must not trouble those who read all of them."""
+        for name, kinds in _WISH_TYPES.items():
+            value = picked.get(name)
+            if name in picked and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+                raise ValueError(f"{name} of a wish is no {kinds[0].__name__}")
+        if "name" in picked:
+            check_name(picked["name"])
+        return picked
 
     def having(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         return replace(self, **changes)
+
+
+_WISH_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "epoch": (int,),
+    "rounds": (int,),
+    "rounds_from": (int,),
+    "host": (str, type(None)),
+    "foreground": (bool,),
+    "stop": (str, type(None)),
+    "pause": (bool,),
+    "since": (float, int),
+    "holder": (dict, type(None)),
+}

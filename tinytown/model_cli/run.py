@@ -16,7 +16,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,10 @@ _NO_COMMAND = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENO
 
 
 class ModelRun:
-    """See the module. Times in seconds; a time-out of 0 is off; those of `cli` go before those given here."""
+    """See the module. Times in seconds; a time-out of 0 is off; those of `cli` go before those given here.
+
+    `not_ours` gives the pids that are not to be ended with the run, whoever started them.
+    """
 
     def __init__(  # noqa: PLR0913  a run has that many conditions
         self,
@@ -53,6 +56,7 @@ class ModelRun:
         final_grace_s: float,
         on_line: Callable[[str], None] | None = None,
         tee: int | None = None,
+        not_ours: Callable[[], Collection[int]] = tuple,
     ) -> None:
         self.cli = cli
         self.is_over = False
@@ -63,6 +67,7 @@ class ModelRun:
         self._prompt = prompt
         self._env = environment(cli, env)
         self._mark = env.get(processes.RUN_VARIABLE)
+        self._not_ours = not_ours
         self._cwd = cwd / cli.workdir if cli.workdir else cwd
         self._runs_dir = runs_dir
         self._open_output = partial(Output, self.reader, log, log_bytes, on_line, tee)
@@ -184,7 +189,7 @@ class ModelRun:
         assert self._output is not None, "finish before start"
         self._output.drain()
         if self.leader is not None:
-            tree.end(self.leader, self._mark, TREE_PATIENCE_S)
+            tree.end(self.leader, self._mark, TREE_PATIENCE_S, self._not_ours())
         self.on_exit()
         self._output.drain()
         self._output.flush()
@@ -239,11 +244,11 @@ class ModelRun:
         self._ended, self._detail = kind, detail
         self._kill_at = clock.monotonic() + KILL_AFTER_S
         if term and self.leader is not None:
-            processes.kill_all(tree.members(self.leader, self._mark), signal.SIGTERM)
+            processes.kill_all(tree.members(self.leader, self._mark, self._not_ours()), signal.SIGTERM)
 
     def _kill(self, now: float) -> None:
         if self.leader is not None:
-            processes.kill_all(tree.members(self.leader, self._mark))
+            processes.kill_all(tree.members(self.leader, self._mark, self._not_ours()))
         self._kill_at = now + KILL_AGAIN_S
 
 

@@ -10,8 +10,8 @@ from tinytown.domain.event import Event
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, TimedOut
 from tinytown.model_cli import catalog
-from tinytown.processes import is_alive
-from tinytown.services import supervision
+from tinytown.processes import own
+from tinytown.services import recovery, supervision
 from tinytown.store.agents import AgentRow, save_agent, save_wish
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
@@ -197,7 +197,7 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
     old_id = town.store.call(lambda r: r.hget(keys.agents, agent.name))
     old = town.store.agents.row(old_id) if old_id else None
     if old is not None and old.wish is not None:
-        if not _is_orphaned_foreground(town, old):
+        if not (old.wish.foreground and not recovery.holds(old.wish)):
             raise Conflict(
                 f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
                 f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
@@ -223,11 +223,6 @@ def _expect_room(town: Town, tx: Transaction) -> None:
     tx.expect_fewer_fields(tx.keys.wanted, limit, "max_agents")
 
 
-def _is_orphaned_foreground(town: Town, row: AgentRow) -> bool:
-    entry = town.journal(row.agent.name).actor()
-    return bool(row.wish and row.wish.foreground and entry and not is_alive(entry.process))
-
-
 def _wish(town: Town, tx: Transaction, agent: Agent, stats: dict[str, int], rounds: int, *, foreground: bool) -> None:
     wish = Wish(
         name=agent.name,
@@ -237,6 +232,7 @@ def _wish(town: Town, tx: Transaction, agent: Agent, stats: dict[str, int], roun
         host=town.host,
         foreground=foreground,
         since=clock.wall(),
+        holder=own().to_dict() if foreground else None,
     )
     save_wish(tx, agent.id, None, wish)
 
@@ -270,10 +266,11 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
 
 
 def _start(town: Town, agent_id: str, name: str) -> None:
-    supervision.ensure_running(town)
     deadline = clock.monotonic() + UP_WITHIN_S
     rung = False
     while clock.monotonic() < deadline:
+        # Again and again: who held the supervisor's lock a moment ago may have been a command, or on its way out.
+        supervision.ensure_running(town)
         rung = rung or town.ring_supervisor()
         if town.store.agents.lease(agent_id) is not None:
             return

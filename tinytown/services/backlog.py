@@ -32,11 +32,8 @@ def add(town: Town, description: str, tags: list[str], caller: Caller) -> Task:
     def build(tx: Transaction) -> Task:
         tx.once(task.id)
         tx.save_task(None, task)
-        tx.do("RPUSH", tx.keys.backlog, task.id)
+        mail.park(town, tx, task)
         tx.event(_event("task_created", "parked in the backlog", task, None))
-        for row in town.store.agents.all():
-            if row.wish is not None and row.agent.role_id in (task.tags or []):
-                tx.ring(row.agent.id)
         return task
 
     return change(town.store, build)

@@ -7,6 +7,7 @@ from typing import Any
 from tinytown import clock, ids
 from tinytown.domain.event import Event
 from tinytown.domain.message import Message, Priority, Unreadable, parse
+from tinytown.domain.task import Task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town
 
@@ -39,6 +40,15 @@ def tell(town: Town, tx: Transaction, message: Message) -> None:
     if message.to != ids.SUPERVISOR_ID and not town.store.call(lambda r: r.exists(tx.keys.agent(message.to))):
         return
     deliver(town, tx, message)
+
+
+def park(town: Town, tx: Transaction, task: Task) -> None:
+    """Into the backlog, and a ring for each wanted agent whose role is one of the task's tags."""
+    tx.do("RPUSH", tx.keys.backlog, task.id)
+    if task.tags:
+        for row in town.store.agents.all():
+            if row.wish is not None and row.agent.role_id in task.tags:
+                tx.ring(row.agent.id)
 
 
 def message_event(kind: str, text: str, message: Message, agent_id: str | None = None) -> Event:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from tinytown import clock, processes
-from tinytown.domain.agent import Agent
+from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.event import Event
 from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
-from tinytown.journal import Journal
+from tinytown.journal import Journal, RoundEntry
+from tinytown.services import mail
 from tinytown.services.settlement import Round, guard, settle
 from tinytown.store.agents import AgentRow, save_agent, save_wish
 from tinytown.store.transaction import Stale, Transaction
@@ -50,19 +52,30 @@ def take_back(town: Town, agent: Agent, epoch: int, state: AgentState) -> int:
     The caller holds `epoch`. Returns how many messages went back or were acked. Raises EpochLost, RedisAway.
     """
     journal = town.journal(agent.name)
-    entry = journal.round()
+    entry = journal.last_round()
+    mine = entry if entry is not None and entry.agent_id == agent.id else None
     count = 0
-    if entry is not None and entry.agent_id == agent.id and entry.outcome is not None:
-        ended = Round(entry.outcome, entry.messages, entry.run, entry.number)
-        done = settle(town, agent.id, epoch, ended, state)
+    if mine is not None and mine.outcome is not None and knows_better(mine):
+        ended = Round(mine.outcome, mine.messages, mine.run, 0 if mine.is_settled else mine.number)
+        done = settle(town, agent.id, epoch, replace(ended, charges_round=not mine.is_settled), state)
         count += done.acked + done.buried + len(done.attempts)
-    run = entry.run if entry is not None else ""
     if town.store.call(lambda r: r.llen(town.store.keys.claimed(agent.id))):
-        number = entry.number if entry is not None and entry.outcome is None else 0
+        is_open = mine is not None and mine.outcome is None
+        number = mine.number if mine is not None and is_open else 0
+        run = mine.run if mine is not None and is_open else ""
         done = settle(town, agent.id, epoch, Round(DIED, None, run, number, charges_round=False), state)
         count += done.acked + done.buried + len(done.attempts)
-    journal.clear_round()
+    journal.close_round()
     return count
+
+
+def knows_better(entry: RoundEntry) -> bool:
+    """The entry's outcome counts for its messages if they are still claimed.
+
+    One that was settled already counts only when it was a success: then Redis lost the settle. After anything
+    else the messages went back, and may have been claimed anew.
+    """
+    return entry.outcome is not None and (not entry.is_settled or entry.outcome.kind is OutcomeKind.OK)
 
 
 def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
@@ -104,10 +117,16 @@ def last_record(tx: Transaction, row: AgentRow, state: AgentState, reason: str) 
     )  # fmt: skip
 
 
-def finish_stopped(town: Town, agent_ids: list[str] | None = None) -> list[str]:
+def holds(wish: Wish) -> bool:
+    """The terminal that wished this still lives."""
+    return processes.is_alive(processes.Identity.from_dict(wish.holder))
+
+
+def finish_stopped(town: Town, agent_ids: list[str] | None = None, *, waits: bool = True) -> list[str]:
     """End the agents (of `agent_ids`) that are wished to stop, or ran in a terminal, and have no living process.
 
-    Only those of this host. For whoever holds the supervisor's lock. Returns their names.
+    Only those of this host. For whoever holds the supervisor's lock. Returns their names. Without `waits` an
+    agent whose model still has to go is left for the next call.
     """
     agents = town.store.agents
     names = []
@@ -115,13 +134,16 @@ def finish_stopped(town: Town, agent_ids: list[str] | None = None) -> list[str]:
         wish = row.wish
         if wish is None or wish.host not in (None, town.host):
             continue
-        entry = town.journal(row.agent.name).actor()
-        mine = entry is not None and entry.agent_id == row.agent.id
-        alive = mine and entry is not None and processes.is_alive(entry.process)
-        left_terminal = wish.foreground and mine and entry is not None and entry.epoch == wish.epoch
-        if not alive and (wish.stop or left_terminal):
-            finish(town, row, AgentState.STOPPED, "stopped on request" if wish.stop else "its terminal went away")
-            names.append(row.agent.name)
+        journal = town.journal(row.agent.name)
+        entry = journal.actor()
+        alive = entry is not None and entry.agent_id == row.agent.id and processes.is_alive(entry.process)
+        if alive or not (wish.stop or (wish.foreground and not holds(wish))):
+            continue
+        if not waits and (left := leftovers(journal, row.agent.id)):
+            processes.kill_all(left)
+            continue
+        finish(town, row, AgentState.STOPPED, "stopped on request" if wish.stop else "its terminal went away")
+        names.append(row.agent.name)
     return names
 
 
@@ -145,7 +167,7 @@ def tasks_to_backlog(town: Town, agent_id: str) -> list[Task]:
         tx.do("LREM", home, 1, text)
         tx.do("HDEL", keys.attempts(agent_id), message.id)
         tx.save_task(raw, parked, task)
-        tx.do("RPUSH", keys.backlog, task.id)
+        mail.park(town, tx, parked)
         tx.event(
             Event(
                 "message_moved", "its task went to the backlog", clock.stamp(), agent_id=agent_id, task_id=task.id,

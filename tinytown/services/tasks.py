@@ -18,6 +18,7 @@ from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
 
 OPEN = (TaskState.RUNNING, TaskState.ASSIGNED)
+RUN_ENDS_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,16 @@ def cancel(town: Town, reference: str, reason: str | None, caller: Caller) -> Ta
 def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> Task:
     """Give a failed or cancelled task another life: to `to`, else its agent, else the backlog.
 
-    Its dead letters go in the same step, so that one message leads to it. Raises TaskNotFound, Conflict.
+    Its dead letters go in the same step, so that one message leads to it. Raises TaskNotFound, Conflict (also when
+    the run that is being ended for it does not end within a few seconds: never two runs of one task).
     """
     town.ensure_redis()
 
     def build(tx: Transaction) -> Task:
         raw, task = find(town, reference)
         agent_id = _next_owner(town, task, to)
+        if task.assigned_to and agent_id != task.assigned_to:
+            _await_end_of_run(town, task)
         try:
             again = task.retried(agent_id, clock.stamp())
         except Conflict as error:
@@ -86,13 +90,27 @@ def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> 
         if task.assigned_to:
             _drop_dead_letters(town, tx, task.assigned_to, task.id)
         if agent_id is None:
-            tx.do("RPUSH", tx.keys.backlog, task.id)
+            mail.park(town, tx, again)
         elif not _still_leads(town, tx, agent_id, task.id):
             mail.deliver(town, tx, mail.compose(caller.id, agent_id, "task_assign", {"task_id": task.id}))
         tx.event(_event("task_retried", "to the backlog" if agent_id is None else "assigned again", again, task.state))
         return again
 
     return change(town.store, build)
+
+
+def _await_end_of_run(town: Town, task: Task) -> None:
+    keys, owner = town.store.keys, task.assigned_to or ""
+    deadline = clock.monotonic() + RUN_ENDS_WITHIN_S
+    while True:
+        seen_until = town.store.events.last_id()
+        held = town.store.call(lambda r: r.lrange(keys.claimed(owner), 0, -1))
+        if not any(m.task_id == task.id for text in held if (m := mail.read(text)) is not None):
+            return
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            raise Conflict(f"The run of task {ids.short(task.id)} that was ended has not gone yet.", "Try again soon.")
+        town.store.events.after(seen_until, left)
 
 
 def find(town: Town, reference: str) -> tuple[str, Task]:

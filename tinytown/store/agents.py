@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinytown.domain.agent import Agent, Wish
+from tinytown.errors import Invalid
 from tinytown.store.keys import LEASE_TTL_S
 from tinytown.store.transaction import Transaction
 
@@ -86,7 +87,7 @@ def read_wish(raw: str | None) -> Wish | None:
         return None
     try:
         return Wish.from_json(raw)
-    except ValueError:
+    except (ValueError, Invalid):
         return None
 
 
@@ -115,10 +116,14 @@ def save_wish(tx: Transaction, agent_id: str, raw: str | None, wish: Wish | None
         return None
     text = wish.to_json()
     tx.do("HSET", keys.wanted, agent_id, text)
-    for key, flag in ((keys.stop(agent_id), wish.stop), (keys.pause(agent_id), wish.pause)):
-        if flag:
+    old = read_wish(raw)
+    for key, flag, before in (
+        (keys.stop(agent_id), wish.stop, old.stop if old else None),
+        (keys.pause(agent_id), wish.pause, old.pause if old else None),
+    ):
+        if flag and flag != before:
             tx.do("SET", key, "1")
-        else:
+        elif flag != before and not flag:  # a flag that was set by hand stays when the wish says nothing new
             tx.do("DEL", key)
     return text
 

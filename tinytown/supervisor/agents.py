@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import signal
 from collections.abc import Callable
 
@@ -18,9 +19,10 @@ from tinytown.errors import TinytownError
 from tinytown.services import recovery, retention
 from tinytown.signals import SignalQueue
 from tinytown.store import Store
-from tinytown.store.agents import read_wish, save_wish
+from tinytown.store.agents import read_wish, save_wish, take_lease
 from tinytown.store.transaction import Stale
 from tinytown.supervisor.child import Child
+from tinytown.supervisor.decide import Decision, Exit, after_exit
 from tinytown.town import Town
 
 UPKEEP_FIRST_S = 30.0
@@ -29,6 +31,20 @@ LEFTOVER_PAUSE_S = 0.005
 LEFTOVER_PATIENCE_S = 1.0
 LEFTOVER_STUBBORN_S = 5.0
 ACTOR_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+
+
+def hold_lease(town: Town, me: processes.Identity) -> None:
+    """The supervisor's own, for everybody on other hosts."""
+    tx = town.store.transaction()
+    take_lease(tx, f"supervisor:{town.host}", f"{town.host}:{me.pid}:{me.started}")
+    town.store.commit(tx)
+
+
+def drop_lease(town: Town) -> None:
+    """On the way out."""
+    tx = town.store.transaction()
+    tx.do("DEL", tx.keys.lease(f"supervisor:{town.host}"))
+    town.store.commit(tx)
 
 
 def wish_of(store: Store, agent_id: str) -> Wish | None:
@@ -60,11 +76,25 @@ def new_epoch(store: Store, child: Child, known: dict[str, str]) -> int | None:
     return again.epoch
 
 
+def decide(town: Town, child: Child, exited: Exit, wish: Wish) -> Decision:
+    """What follows from the end of a child that is still wanted."""
+    return after_exit(
+        child.spec.restart,
+        exited,
+        is_wanted=True,
+        starts=starts_of(town, child, wish),
+        now=clock.wall(),
+        policy=town.config.supervisor,
+        jitter=random.random(),  # noqa: S311  no secret
+    )
+
+
 def starts_of(town: Town, child: Child, wish: Wish) -> list[float]:
     """The spawns of this wish, as we and earlier supervisors (by the actor's file) saw them."""
+    since = wish.since if wish.since <= clock.wall() else 0.0  # the clock may have been set back
     entry = town.journal(child.spec.name).actor()
-    filed = [s for s in entry.starts if s >= wish.since] if entry and entry.agent_id == child.spec.id else []
-    ours = [s for s in child.starts if s >= wish.since]
+    filed = [s for s in entry.starts if s >= since] if entry and entry.agent_id == child.spec.id else []
+    ours = [s for s in child.starts if s >= since]
     return max(ours, filed, key=len)
 
 
@@ -84,20 +114,40 @@ def has_leftovers(town: Town, child: Child, log: Callable[[str], None]) -> bool:
     return True
 
 
+def lives(town: Town, agent_id: str, wish: Wish) -> bool:
+    """An actor of this agent lives, whoever forked it."""
+    entry = town.journal(wish.name).actor()
+    return entry is not None and entry.agent_id == agent_id and processes.is_alive(entry.process)
+
+
 def finish_gone(town: Town, agent_ids: list[str], log: Callable[[str], None]) -> None:
     """Write the last record of agents that are wished to stop, or left by a terminal, and have no process."""
-    for name in recovery.finish_stopped(town, agent_ids):
+    for name in recovery.finish_stopped(town, agent_ids, waits=False):
         log(f"⏹️ agent {name} stopped")
 
 
 def give_up(town: Town, child: Child, reason: str) -> None:
     """State error, an event, the wish gone; its mail is kept, or its tasks go to the backlog by configuration."""
     row = town.store.agents.row(child.spec.id)
-    if row is None or row.wish is None:
+    if row is None:
+        _drop_wish(town, child, reason)
+        return
+    if row.wish is None:
         return
     recovery.finish(town, row, AgentState.ERROR, f"given up: {reason}")
     if town.config.supervisor.on_give_up == "backlog":
         recovery.tasks_to_backlog(town, child.spec.id)
+
+
+def _drop_wish(town: Town, child: Child, reason: str) -> None:
+    """Its record is gone: nothing but the wish is left of the agent."""
+    raw = town.store.call(lambda r: r.hget(town.store.keys.wanted, child.spec.id))
+    tx = town.store.transaction()
+    save_wish(tx, child.spec.id, raw, None)
+    text = f"Agent '{child.spec.name}' has no record: {reason}"
+    tx.event(Event("agent_gave_up", text, clock.stamp(), agent_id=child.spec.id))
+    with contextlib.suppress(Stale):
+        town.store.commit(tx)
 
 
 def note_stopped(town: Town, child: Child) -> None:
@@ -106,7 +156,8 @@ def note_stopped(town: Town, child: Child) -> None:
     entry = journal.round()
     if entry is not None and entry.agent_id == child.spec.id and entry.outcome is None:
         recovery.end_leftovers(journal, child.spec.id)
-        journal.write_round(entry.ended(Outcome(OutcomeKind.STOPPED, "the supervisor stopped")), sync=True)
+        with contextlib.suppress(OSError):
+            journal.write_round(entry.ended(Outcome(OutcomeKind.STOPPED, "the supervisor stopped")), sync=True)
 
 
 def actor_main(

@@ -75,6 +75,14 @@ class Children:
         """The dead whose leftovers may still live."""
         return [child for child in self if child.phase is Phase.DEAD and not child.is_swept]
 
+    def dues(self, *, works: bool) -> list[float]:
+        """When something has to be done for a child (monotonic); `works`: starting and deciding is possible."""
+        found = [child.start_at for child in self.unswept]
+        found += [child.kill_at for child in self if child.phase is Phase.ENDING]
+        if works:
+            found += [child.start_at for child in self if child.phase in {Phase.WAITING, Phase.DEAD}]
+        return found
+
     def add(self, spec: ChildSpec) -> Child:
         """A child that is to be started."""
         self._by_id[spec.id] = child = Child(spec, Phase.WAITING)
@@ -187,6 +195,12 @@ class Children:
             if child.phase is Phase.ENDING and child.identity is not None and now >= child.kill_at:
                 processes.send(child.identity, signal.SIGKILL)
                 child.kill_at = now + HUNG_KILL_S
+
+    def forgive(self) -> None:
+        """We stood still ourselves (frozen, suspended): nobody could show a beat; count anew."""
+        for child in self:
+            if child.slot >= 0:
+                self._beats.beat(child.slot)
 
     def silent(self, limit_s: float) -> list[Child]:
         """Those whose beat stands still for longer than this."""

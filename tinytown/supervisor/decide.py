@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from tinytown.config import SupervisorConfig
 from tinytown.supervisor.child import RestartType
 
+CLOCK_SLACK_S = 1.0  # starts of the future are of a clock that was set back since
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -70,7 +72,7 @@ def after_exit(
     """
     if restart is RestartType.TEMPORARY or (restart is RestartType.TRANSIENT and not is_wanted):
         return Forget()
-    recent = [start for start in starts if start > now - policy.restart_period_s]
+    recent = [start for start in starts if now - policy.restart_period_s < start <= now + CLOCK_SLACK_S]
     restarts = len(recent) - (1 if len(recent) == len(starts) else 0)  # the first start is none
     if restarts >= policy.restart_intensity:
         return GiveUp(

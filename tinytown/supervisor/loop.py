@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import random
 import selectors
 import signal
 from collections.abc import Callable
@@ -14,15 +13,17 @@ from setproctitle import setproctitle
 
 from tinytown import clock, processes
 from tinytown import config as settings
+from tinytown.backoff import Backoff
 from tinytown.domain.agent import Wish
-from tinytown.errors import TinytownError
+from tinytown.errors import RedisAway, TinytownError
+from tinytown.services import recovery
 from tinytown.signals import SignalQueue
-from tinytown.store.agents import read_wish, take_lease
+from tinytown.store.agents import read_wish
 from tinytown.store.keys import LEASE_TTL_S
 from tinytown.supervisor import agents as keeping
 from tinytown.supervisor.child import Child, ChildSpec, Phase
 from tinytown.supervisor.children import HUNG_KILL_S, Children
-from tinytown.supervisor.decide import Exit, GiveUp, Restart, after_exit
+from tinytown.supervisor.decide import Exit, GiveUp, Restart
 from tinytown.supervisor.doorbell import Doorbell
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.notify import Notifier
@@ -37,7 +38,8 @@ AWAY_RETRY_MAX_S = 1.0
 RENEW_S = 10.0
 STARTS_PER_PASS = 8
 ADOPTED_LOOK_S = 5.0
-START_AGAIN_S = 1.0
+AGAIN_S = 1.0
+FROZEN_S = 3 * TICK_S
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -58,12 +60,12 @@ class Supervisor:
         self._redis = RedisKeeper(self.town, self._leave_behind, log.write)
         self._wishes: dict[str, str] = {}
         self._wanted: dict[str, Wish] = {}
+        self._passed_at = clock.monotonic()
         self._look_due = True
         self._look_at = 0.0
         self._away_since: float | None = None
         self._back_at = 0.0
-        self._retry_s = AWAY_RETRY_S
-        self._retry_at = 0.0
+        self._retry = Backoff(AWAY_RETRY_S, AWAY_RETRY_MAX_S)
         self._renew_at = 0.0
         self._adopted_at = 0.0
         self._upkeep_at = clock.monotonic() + keeping.UPKEEP_FIRST_S
@@ -95,7 +97,7 @@ class Supervisor:
         self._redis.step(now)
         if self._shutdown.has_begun:
             self._shutdown.step(now)
-        elif now >= self._retry_at:
+        elif now >= self._retry.retry_at:
             try:
                 self._with_redis(now)
             except TinytownError as error:
@@ -105,17 +107,17 @@ class Supervisor:
 
     def _with_redis(self, now: float) -> None:
         if self._away_since is not None:
-            self.store.call(lambda r: r.ping())
+            keeping.hold_lease(self.town, self._me)  # not a PING: a server that takes no writes is not back
             self._redis_back(now)
         if now >= self._renew_at:
-            self._hold_lease()
+            keeping.hold_lease(self.town, self._me)
             self._renew_at = now + RENEW_S
         if self._look_due or now >= self._look_at:
             self._look()
             self._look_at = now + TICK_S
         for child in self.children:
-            if child.phase is Phase.DEAD and child.is_swept:
-                self._after_death(child)
+            if child.phase is Phase.DEAD and child.is_swept and child.start_at <= now:
+                self._cared(child, self._after_death)
         self._start_due(now)
         self.children.keep_spare(now)
         self._check_adopted(now)
@@ -130,25 +132,19 @@ class Supervisor:
         now = clock.monotonic()
         if self._away_since is None:
             self._away_since = now
-            self._retry_s = AWAY_RETRY_S
             self.log.write(f"🔌 Redis is away: {error}")
-            self._redis.start_soon()
-        self._retry_at = now + self._retry_s * (0.5 + random.random() / 2)  # noqa: S311  no secret
-        self._retry_s = min(self._retry_s * 2, AWAY_RETRY_MAX_S)
+            if isinstance(error, RedisAway):
+                self._redis.start_soon()
+        self._retry.failed()
 
     def _redis_back(self, now: float) -> None:
         assert self._away_since is not None
         self.log.write(f"🔌 Redis is back after {now - self._away_since:.1f} s")
         self._away_since = None
         self._back_at = now
-        self._retry_at = 0.0
+        self._retry.worked()
         self._look_due = True
         self._redis.watch()
-
-    def _hold_lease(self) -> None:
-        tx = self.store.transaction()
-        take_lease(tx, f"supervisor:{self.town.host}", f"{self.town.host}:{self._me.pid}:{self._me.started}")
-        self.store.commit(tx)
 
     # Wanted against running
 
@@ -166,13 +162,18 @@ class Supervisor:
         plan = reconcile(self._wanted, self.children.ids, self.town.host)
         for agent_id in plan.start:
             self._add(agent_id, self._wanted[agent_id])
-        if plan.finish or plan.look_at:
-            keeping.finish_gone(self.town, [*plan.finish, *plan.look_at], self.log.write)
+        for agent_id in plan.finish:
+            if keeping.lives(self.town, agent_id, self._wanted[agent_id]):
+                self._add(agent_id, self._wanted[agent_id])
+        gone = [i for i in (*plan.finish, *plan.look_at) if i not in self.children]
+        if gone:
+            keeping.finish_gone(self.town, gone, self.log.write)
         for agent_id in plan.end:
             self._end(self.children[agent_id])
 
     def _finishing(self) -> bool:
-        return any(w.stop or w.foreground for i, w in self._wanted.items() if i not in self.children)
+        ours = [w for i, w in self._wanted.items() if i not in self.children and w.host in (None, self.town.host)]
+        return any(w.stop or (w.foreground and not recovery.holds(w)) for w in ours)
 
     def _add(self, agent_id: str, wish: Wish) -> None:
         """A child for a wish: adopted when an actor of it lives, else to be started."""
@@ -217,16 +218,7 @@ class Supervisor:
         self._decide(child, exited, wish)
 
     def _decide(self, child: Child, exited: Exit, wish: Wish) -> None:
-        known = keeping.starts_of(self.town, child, wish)
-        decision = after_exit(
-            child.spec.restart,
-            exited,
-            is_wanted=True,
-            starts=known,
-            now=clock.wall(),
-            policy=self.town.config.supervisor,
-            jitter=random.random(),  # noqa: S311  no secret
-        )
+        decision = keeping.decide(self.town, child, exited, wish)
         if isinstance(decision, GiveUp):
             keeping.give_up(self.town, child, decision.reason)
             self.log.write(f"❌ agent {child.spec.name}: {exited.describe()}; given up: {decision.reason}")
@@ -241,6 +233,9 @@ class Supervisor:
             self.children.forget(child)
 
     def _hung(self, now: float) -> None:
+        if now - self._passed_at > FROZEN_S:
+            self.children.forgive()
+        self._passed_at = now
         for child in self.children.silent(self.town.config.supervisor.hung_s):
             self._declare_hung(child)
         self.children.kill_overdue(now)
@@ -266,7 +261,17 @@ class Supervisor:
     def _start_due(self, now: float) -> None:
         due = [c for c in self.children if c.phase is Phase.WAITING and c.start_at <= now]
         for child in due[:STARTS_PER_PASS]:
-            self._start(child)
+            self._cared(child, self._start)
+
+    def _cared(self, child: Child, step: Callable[[Child], None]) -> None:
+        """One child's trouble is its own: said, and tried again a little later. Raises RedisAway only."""
+        try:
+            step(child)
+        except RedisAway:
+            raise
+        except TinytownError as error:
+            child.start_at = clock.monotonic() + AGAIN_S
+            self.log.write(f"⚠️ agent {child.spec.name}: {error}")
 
     def _start(self, child: Child) -> None:
         """A new epoch, then the fork. A wish that changed meanwhile is looked at again."""
@@ -280,7 +285,7 @@ class Supervisor:
         try:
             self.children.start(child, epoch)
         except OSError as error:  # the machine is short of something: that must not end supervision
-            child.start_at = clock.monotonic() + START_AGAIN_S
+            child.start_at = clock.monotonic() + AGAIN_S
             self.log.write(f"⚠️ agent {child.spec.name} cannot be started: {error.strerror}; another try soon")
             return
         assert child.identity is not None
@@ -319,9 +324,7 @@ class Supervisor:
 
     def _finish(self) -> None:
         with contextlib.suppress(TinytownError):
-            tx = self.store.transaction()
-            tx.do("DEL", tx.keys.lease(f"supervisor:{self.town.host}"))
-            self.store.commit(tx)
+            keeping.drop_lease(self.town)
         self._doorbell.close()
         self.log.write("👋 Supervisor has ended; the agents' mail and tasks are kept")
 
@@ -343,23 +346,22 @@ class Supervisor:
 
     def _sleep(self) -> None:
         now = clock.monotonic()
-        dues = [now + TICK_S, self.children.spare_due]
-        if self._look_due and self._away_since is None:
+        dues = [now + TICK_S, self.children.spare_due, *self.children.dues(works=self._works)]
+        if self._look_due and self._works:
             dues.append(now)
         if self._away_since is not None:
-            dues.append(self._retry_at)
-        dues += [child.start_at for child in self.children.unswept]
-        for child in self.children:
-            if child.phase in {Phase.WAITING, Phase.DEAD} and self._away_since is None and not self._shutdown.has_begun:
-                dues.append(child.start_at)
-            elif child.phase is Phase.ENDING:
-                dues.append(child.kill_at)
+            dues.append(self._retry.retry_at)
         if self._shutdown.has_begun:
             dues.append(self._shutdown.next_due)
         dues += [due for due in (self._notify.feed(now), self._redis.step(now)) if due is not None]
         self._watch_redis()
         for key, _events in self._selector.select(max(0.0, min(dues) - now)):
             self._dispatch(key.fd)
+
+    @property
+    def _works(self) -> bool:
+        """Children can be started and taken leave of: Redis is there, and we stay."""
+        return self._away_since is None and not self._shutdown.has_begun
 
     def _watch_redis(self) -> None:
         for fd in self._redis.fds:
@@ -383,11 +385,10 @@ class Supervisor:
 
     def status(self) -> dict[str, Any]:
         """What `tt supervise --status` shows. Works without Redis."""
-        now = clock.monotonic()
         return {
             "pid": self._me.pid,
             "town": self.town.name,
-            "uptime_s": round(now - self._started, 3),
+            "uptime_s": round(clock.monotonic() - self._started, 3),
             "stopping": self._shutdown.has_begun,
             "redis": "away" if self._away_since is not None else "ok",
             "children": self.children.status(),

@@ -8,13 +8,16 @@ import sys
 import traceback
 from typing import NoReturn
 
-from tinytown import processes
+from tinytown import clock, processes
 from tinytown.errors import Conflict, Unavailable
 from tinytown.files import read_json, write_atomic
+from tinytown.services import supervision
 from tinytown.store import failures  # noqa: F401  needed when Redis fails, maybe long after an upgrade replaced the file
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.loop import Supervisor
 from tinytown.town import Town
+
+LOCK_WITHIN_S = 5.0
 
 
 def run(town: Town) -> NoReturn:
@@ -27,7 +30,11 @@ def run(town: Town) -> NoReturn:
             "tt supervise needs Linux.", "Without pidfd, PDEATHSIG and subreapers a model could outlive its actor."
         )
     lock = town.supervisor_lock
-    if not lock.acquire():
+    deadline = clock.monotonic() + LOCK_WITHIN_S
+    while not lock.acquire():
+        if supervision.process(town) is None and clock.monotonic() < deadline:
+            clock.sleep(0.02)  # a command is the supervisor for a moment
+            continue
         other = (read_json(town.state_dir / "supervisor.json") or {}).get("pid", "?")
         raise Conflict(
             f"A supervisor of town '{town.name}' is already running (pid {other}).",

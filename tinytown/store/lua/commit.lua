@@ -41,9 +41,29 @@ for i = 1, tonumber(take()) do
     return {0, i}
   end
 end
-for _ = 1, tonumber(take()) do
+-- A command that fails does not undo those before it: everything that can fail is looked at first.
+local needs = {
+  LPUSH = 'list', RPUSH = 'list', LREM = 'list', LTRIM = 'list', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash',
+  ZADD = 'zset', ZREM = 'zset', XADD = 'stream',
+}
+local operations = {}
+for i = 1, tonumber(take()) do
   local command, key = take(), KEYS[tonumber(take())]
-  redis.call(command, key, unpack(take_arguments()))
+  local arguments = take_arguments()
+  operations[i] = {command, key, arguments}
+  local kind = needs[command] and redis.call('TYPE', key)['ok']
+  if kind and kind ~= 'none' and kind ~= needs[command] then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. needs[command])
+  end
+  if command == 'HINCRBY' and not string.match(redis.call('HGET', key, arguments[1]) or '0', '^-?%d+$') then
+    return redis.error_reply('ERR ' .. arguments[1] .. ' of ' .. key .. ' is no number')
+  end
+  if command == 'RENAME' and redis.call('EXISTS', key) == 0 then
+    return redis.error_reply('ERR ' .. key .. ' is gone')
+  end
+end
+for _, operation in ipairs(operations) do
+  redis.call(operation[1], operation[2], unpack(operation[3]))
 end
 if token > 0 then
   redis.call('SET', KEYS[token], '1', 'EX', ttl)
