@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import leftovers as processes_left
 from tests.support.cli import Tt
 from tests.support.running_town import RunningTown, compile_stubborn
-from tests.support.waiting import wait_until
 from tinytown import processes
 from tinytown.services import leftovers, unit_file
 from tinytown.town import open_town
@@ -395,11 +393,10 @@ def test_a_stop_in_order_leaves_nothing_to_do_but_redis(town: RunningTown) -> No
     """TERM, as systemd sends it: the supervisor ends its actors itself; wishes stay for the next start."""
     town.spawn("one")
     town.wait_idle("one")
-    before = processes_left.descendants()
     town.signal_supervisor(signal.SIGTERM)
     assert town.await_supervisor_end() == 0
     assert end_leftovers(town, "success") == "Ended: 0 agent(s), 0 model process(es), Redis\n"
-    wait_until(lambda: not any(map(processes.is_alive, before)), 5, "the end of every process")
+    town.wait(lambda: not town.processes, "the end of every process", 5)
     town.start()
     town.wait_idle("one")
     town.finish()

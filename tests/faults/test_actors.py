@@ -84,16 +84,30 @@ def test_give_up_to_the_backlog(new_town: NewTown) -> None:
 
 
 def test_broken_folder_of_one_agent(new_town: NewTown) -> None:
-    """An agent whose files cannot be written is given up; supervisor and the others go on."""
+    """An agent that can write no journal runs nothing and keeps its mail, says why, and works once it can again."""
     town = new_town(supervisor={"restart_intensity": 2, "backoff_s": 0.02, "grace_s": 5})
     town.spawn("ann", "bob")
     folder = town.journal("ann").folder
+    away = folder.with_name("away")
     actor = town.actor("ann")
-    folder.rename(folder.with_name("away"))
+    folder.rename(away)
     folder.write_text("no folder")
     town.kill(actor)
-    town.wait(lambda: given_up(town, "ann"), "ann to be given up")
+    task = town.assign("ann", "say done")
+    town.wait(lambda: "the journal cannot be written" in " ".join(activity(town, "ann")), "ann to say why")
     town.task_done("bob")
+    assert not town.runs(task)
+    folder.unlink()
+    away.rename(folder)
+    town.wait_done(task)
+
+
+def activity(town: RunningTown, name: str) -> list[str]:
+    """What an agent did, newest first."""
+    store = town.town.store
+    agent_id = store.agents.names()[name]
+    lines: list[str] = store.call(lambda r: r.lrange(store.keys.activity(agent_id), 0, -1))
+    return lines
 
 
 def test_hung(new_town: NewTown) -> None:

@@ -49,7 +49,7 @@ def test_claimed_and_no_journal(town: RunningTown) -> None:
     """Killed after the claim, before the journal was written: the message goes back and is run."""
     with killed_in_a_round(town) as (task, entry):
         processes.kill_all(town.models("ann"))
-        town.journal("ann").clear_round()
+        town.journal("ann").close_round(keep=False)
         town.check()
     town.wait_done(task)
     assert entry.task_id == task.id

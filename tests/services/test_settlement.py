@@ -33,7 +33,7 @@ from tinytown.domain.outcome import RULES, FollowUp, Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
-from tinytown.services import tasks
+from tinytown.services import mail, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Fate, Round, fate_of, judge, settle
 from tinytown.store.agents import save_wish
@@ -348,11 +348,15 @@ def test_an_old_epoch_is_refused(town: Town, kind: OutcomeKind) -> None:
 
 
 def test_a_task_that_moved_on_is_not_ours_to_end(town: Town) -> None:
-    """Cancelled and given to somebody else while we ran: our outcome does not touch their run."""
+    """Given to somebody else while we ran: our outcome does not touch their run."""
     here = held(town)
     other = register(town, "other")
-    tasks.cancel(town, here.task.id, None, Caller())
-    tasks.retry(town, here.task.id, Caller(), to="other")
+    raw, task = tasks.find(town, here.task.id)
+    moved = task.put_back(task.updated_at).assigned(other.id, here.boss.id, task.updated_at)
+    tx = town.store.transaction()
+    tx.save_task(raw, moved, task)
+    mail.deliver(town, tx, mail.compose(here.boss.id, other.id, "task_assign", {"task_id": task.id}))
+    town.store.commit(tx)
     claim_all(town, other)
 
     settle(town, here.agent.id, 1, end(K.OK))

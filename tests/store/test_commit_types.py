@@ -72,23 +72,6 @@ def test_a_counter_that_is_no_number(town: Town, value: str) -> None:
     assert snapshot(town) == seen
 
 
-def test_a_name_that_is_gone_and_one_that_this_commit_makes(town: Town) -> None:
-    """A rename of nothing stops the whole commit; one of a key that the same commit writes does not."""
-    key, other, third = (f"tt:{town.name}:test:{name}" for name in ("key", "other", "third"))
-    tx = town.store.transaction()
-    tx.do("SET", third, "1")
-    tx.do("RENAME", key, other)
-    with pytest.raises(Unavailable):
-        town.store.commit(tx)
-    assert snapshot(town) == {}
-
-    tx = town.store.transaction()
-    tx.do("RPUSH", key, "x")
-    tx.do("RENAME", key, other)
-    town.store.commit(tx)
-    assert town.store.redis.lrange(other, 0, -1) == ["x"]
-
-
 def test_a_right_commit_is_possible_again(town: Town) -> None:
     """A refused commit is not taken for one that was done: repeated after the repair, it is done."""
     key = f"tt:{town.name}:test:list"

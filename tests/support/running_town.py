@@ -61,7 +61,7 @@ class RunningTown:
         self.root = root
         self.control = root / "control"
         self.control.mkdir(parents=True)
-        (root / ".tt").mkdir(mode=0o700)
+        (root / ".tt" / "logs").mkdir(mode=0o700, parents=True)
         cli = {"stub": {"command": str(stubborn), "env": {"STUBBORN_DIR": str(self.control)}}}
         tables = {name: table | settings.pop(name, {}) for name, table in DEFAULTS.items()}
         clis = cli | settings.pop("agent_clis", {})
@@ -77,11 +77,11 @@ class RunningTown:
 
     # The supervisor
 
-    def start(self) -> Self:
-        """Start a supervisor and return when it answers."""
+    def start(self, *prefix: str) -> Self:
+        """Start a supervisor (by `prefix`, a command that execs it) and return when it answers."""
         with self.log.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                self.supervise, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
+                [*prefix, *self.supervise], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
             )
         self.wait(lambda: supervision.status(self.town), "the supervisor's answer")
         return self
@@ -117,6 +117,11 @@ class RunningTown:
         assert self._supervisor is not None
         return self._supervisor.wait(timeout)
 
+    @property
+    def processes(self) -> set[Identity]:
+        """Everything that this town started and that lives: supervisor, actors, models, Redis."""
+        return leftovers.descendants() - self._before
+
     def stop(self) -> None:
         """TERM, exit 0, then the town's Redis: and nothing of the town is left, no process, no socket."""
         if self._supervisor is not None and self._supervisor.poll() is None:
@@ -124,11 +129,11 @@ class RunningTown:
         code = self._supervisor.wait(20) if self._supervisor is not None else 0
         assert code == 0, f"the supervisor ended with {code}"
         server = self.redis.identity()
-        others = [p for p in leftovers.descendants() - self._before if p != server]
+        others = [p for p in self.processes if p != server]
         assert not others, f"processes outlive the supervisor: {list(map(leftovers.command_of, others))}"
         self.town.store.close()
         self.redis.stop()
-        self.wait(lambda: not leftovers.descendants() - self._before, "the end of every process")
+        self.wait(lambda: not self.processes, "the end of every process")
         sockets = [path.name for path in self.town.state_dir.rglob("*") if path.is_socket()]
         assert not sockets, f"sockets are left: {sockets}"
         assert not self.town.supervisor_lock.is_taken()
@@ -144,7 +149,7 @@ class RunningTown:
             self._supervisor.kill()
             self._supervisor.wait(10)
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not processes.kill_all(list(leftovers.descendants() - self._before)), 5.0)
+            wait_until(lambda: not processes.kill_all(list(self.processes)), 5.0)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -13,7 +13,7 @@ from setproctitle import setproctitle
 from tinytown import clock, logs, processes
 from tinytown.actors.bell import Bell, Ring
 from tinytown.actors.departure import Departure, Leaving
-from tinytown.actors.mailroom import Claim, Look, Mailroom
+from tinytown.actors.mailroom import Look, Mailroom
 from tinytown.actors.post import Post, Tenure
 from tinytown.actors.round import Round
 from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
@@ -33,7 +33,7 @@ RETRY_MAX_S = 60.0
 LOOK_TRIES = 20
 UNFIT_S = 5.0
 EXIT_EPOCH_LOST = 3
-NOT_RUN = Outcome(OutcomeKind.STOPPED, "the answer to its claim was lost")
+NOT_RUN = Outcome(OutcomeKind.STOPPED, "claimed, and no run began")
 NOW_SIGNAL = signal.SIGUSR1  # end the model too
 
 
@@ -230,7 +230,11 @@ class AgentActor:
                 return not backlog.claim_for_role(self._town, look.agent)
             self._scan_backlog = False
             return True
-        self._tenure.make_durable()
+        try:
+            self._tenure.make_durable()
+        except OSError as error:
+            self._cannot_run(error)
+            return True
         claim = self._mail.claim(look)
         if claim is None:
             return False
@@ -238,7 +242,10 @@ class AgentActor:
         try:
             self._round = Round.begin(self._town, self._post, claim, self._next_round, look, self._mail, self._log)
         except OSError as error:
-            self._cannot_run(claim, error)
+            texts = tuple(message.raw for message in claim.messages)
+            settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, texts))
+            self._state = AgentState.IDLE
+            self._cannot_run(error)
             return True
         self._next_round += 1
         for fd in self._round.fds:
@@ -246,14 +253,11 @@ class AgentActor:
         self._title()
         return True
 
-    def _cannot_run(self, claim: Claim, error: OSError) -> None:
-        """Without a journal nothing may run: the messages go back, uncharged, and the agent pauses a little."""
+    def _cannot_run(self, error: OSError) -> None:
+        """Without a journal nothing may run: the mail waits, uncharged, and the agent says why and pauses a little."""
+        self._tenure.say(f"⚠️ no round: the journal cannot be written ({error.strerror})")
         self._log.write(f"⚠️ no round: {error.strerror} ({error.filename})")
-        texts = tuple(message.raw for message in claim.messages)
-        unfit = Outcome(OutcomeKind.STOPPED, f"no journal could be written: {error.strerror}")
-        settle(self._town, self._post.agent_id, self._post.epoch, Ended(unfit, texts))
-        self._state = AgentState.IDLE
-        self._unfit_until = clock.monotonic() + UNFIT_S
+        self._unfit_until = self._due = clock.monotonic() + UNFIT_S
 
     def _claims_backlog(self, look: Look) -> bool:
         return bool(look.agent.role_id) and self._town.config.agent.auto_claim

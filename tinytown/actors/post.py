@@ -37,6 +37,8 @@ class Tenure:
         self._town = town
         self._post = post
         self._me = processes.own()
+        self._entry = ActorEntry(self._me, post.agent_id, post.epoch)
+        self._is_filed = False
         self._is_durable = False
         self._token = f"{town.host}:{self._me.pid}:{self._me.started}:{post.epoch}"
 
@@ -48,8 +50,10 @@ class Tenure:
         journal = self._town.journal(self._post.name)
         before = journal.actor()
         starts = before.starts if before is not None and before.agent_id == self._post.agent_id else ()
-        with contextlib.suppress(OSError):  # no room: this spawn cannot be adopted, but it can work
-            journal.write_actor(ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall())))
+        self._entry = ActorEntry(self._me, self._post.agent_id, self._post.epoch, (*starts, clock.wall()))
+        with contextlib.suppress(OSError):  # no room: it is written before the first claim, or nothing is claimed
+            journal.write_actor(self._entry)
+            self._is_filed = True
         processes.outlive_parent()  # from here on a new supervisor finds and adopts us
         shutil.rmtree(self._town.runs_dir / self._post.name, ignore_errors=True)  # prompts of a killed actor
         unsettled = journal.round() is not None
@@ -66,11 +70,15 @@ class Tenure:
         return change(self._town.store, build)
 
     def make_durable(self) -> None:
-        """Before the first claim: who holds the agent survives a power loss."""
-        if not self._is_durable:
-            with contextlib.suppress(OSError):  # no room: the processes' death is still covered
-                self._town.journal(self._post.name).sync_actor()
-            self._is_durable = True
+        """Before the first claim: who holds the agent is in its file, and survives a power loss. Raises OSError."""
+        if self._is_durable:
+            return
+        journal = self._town.journal(self._post.name)
+        if not self._is_filed:
+            journal.write_actor(self._entry)
+            self._is_filed = True
+        journal.sync_actor()
+        self._is_durable = True
 
     def renew(self, wish_raw: str, holder: str | None) -> None:
         """Hold the lease on: the sign of life for everybody who cannot see this process.
@@ -112,6 +120,12 @@ class Tenure:
             recovery.last_record(tx, row, AgentState.STOPPED, reason)
 
         change(self._town.store, build)
+
+    def say(self, line: str) -> None:
+        """One line among what the agent did."""
+        tx = self._town.store.transaction()
+        tx.activity(self._post.agent_id, line)
+        self._town.store.commit(tx)
 
     def refused(self, lost: EpochLost) -> None:
         """Leave a trace in the town's history that this spawn was refused."""

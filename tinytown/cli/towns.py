@@ -90,8 +90,13 @@ _REMAINS = "   Central Redis remains available to other towns."
 
 
 def _end_all(town: Town, asked: list[Agent]) -> None:
-    from tinytown.services import servers  # noqa: PLC0415  not for --help
+    from tinytown.services import caller, servers, supervision  # noqa: PLC0415  not for --help
 
+    if caller.from_environment().is_model:  # waiting would be for its own round to end
+        asked_to = supervision.ask_to_stop(town)
+        render.out("   The supervisor ends after this round." if asked_to else "   No supervisor was running.")
+        render.talk("Redis stays up; a person can end it with: tt stop --all")
+        return
     patience = town.config.supervisor.grace_s + 15
     ended = _end_supervisor(town, patience)
     render.out("   Supervisor ended." if ended else "   No supervisor was running.")

@@ -98,6 +98,7 @@ def spawn(town: Town, request: SpawnRequest) -> Agent:
         host=town.host,
         reason=None,
     )
+    _await_end_in_terminal(town, name)
     change(town.store, lambda tx: _register(town, tx, agent, request))
     if not request.foreground:
         _start(town, agent.id, agent.name)
@@ -192,18 +193,28 @@ def _wish_to_stop(tx: Transaction, row: AgentRow, *, now: bool) -> None:
     tx.event(_event("agent_stop_requested", f"Stop of '{row.agent.name}' requested ({how})", row.agent))
 
 
+def _await_end_in_terminal(town: Town, name: str) -> None:
+    """An agent of this name whose terminal has gone is taken leave of first; who can, does it now."""
+    deadline = clock.monotonic() + UP_WITHIN_S
+    while clock.monotonic() < deadline:
+        seen_until = town.store.events.last_id()
+        agent_id = town.store.call(lambda r: r.hget(town.store.keys.agents, name))
+        row = town.store.agents.row(agent_id) if agent_id else None
+        if row is None or row.wish is None or not row.wish.foreground or recovery.holds(row.wish):
+            return
+        supervision.finish_dead(town)
+        town.store.events.after(seen_until, 0.2)
+
+
 def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) -> None:
     keys = town.store.keys
     old_id = town.store.call(lambda r: r.hget(keys.agents, agent.name))
     old = town.store.agents.row(old_id) if old_id else None
     if old is not None and old.wish is not None:
-        if not (old.wish.foreground and not recovery.holds(old.wish)):
-            raise Conflict(
-                f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
-                f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
-            )
-        supervision.finish_dead(town)
-        raise Conflict(f"Agent '{agent.name}' has just died in its terminal.", "Try again in a moment.")
+        raise Conflict(
+            f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
+            f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
+        )
     _expect_room(town, tx)
     tx.expect_field(keys.agents, agent.name, old_id, "name")
     tx.do("HSET", keys.agents, agent.name, agent.id)
@@ -249,6 +260,7 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
             tx.do("RENAME", kind(old.agent.id), kind(new.id))
     tx.expect_length(keys.claimed(old.agent.id), 0)
     if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):
+        tx.expect_exists(keys.attempts(old.agent.id))
         tx.do("RENAME", keys.attempts(old.agent.id), keys.attempts(new.id))
     open_states = (TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING)
     for raw in store.tasks.raws(store.tasks.ids(open_states)):

@@ -55,7 +55,9 @@ def take_back(town: Town, agent: Agent, epoch: int, state: AgentState) -> int:
     entry = journal.last_round()
     mine = entry if entry is not None and entry.agent_id == agent.id else None
     count = 0
-    if mine is not None and mine.outcome is not None and knows_better(mine):
+    claimed = town.store.call(lambda r: r.lrange(town.store.keys.claimed(agent.id), 0, -1))
+    is_held = mine is not None and any(text in claimed for text in mine.messages)
+    if mine is not None and mine.outcome is not None and knows_better(mine) and (is_held or not mine.is_settled):
         ended = Round(mine.outcome, mine.messages, mine.run, 0 if mine.is_settled else mine.number)
         done = settle(town, agent.id, epoch, replace(ended, charges_round=not mine.is_settled), state)
         count += done.acked + done.buried + len(done.attempts)

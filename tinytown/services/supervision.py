@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -87,14 +88,19 @@ def ensure_running(town: Town) -> bool:
     raise TimedOut("The supervisor did not come up.", f"See {town.state_dir / 'supervisor.log'}")
 
 
+def ask_to_stop(town: Town) -> Identity | None:
+    """Tell the supervisor to end when its agents have finished their rounds; None when none runs. Does not wait."""
+    running = process(town)
+    if running is not None:
+        send(running, signal.SIGTERM)
+    return running
+
+
 def stop(town: Town, timeout_s: float) -> bool:
     """End the supervisor and with it every actor, gracefully; False when none ran. Raises TimedOut."""
-    import signal  # noqa: PLC0415
-
-    running = process(town)
+    running = ask_to_stop(town)
     if running is None:
         return False
-    send(running, signal.SIGTERM)
     deadline = clock.monotonic() + timeout_s
     while is_alive(running):
         if clock.monotonic() > deadline:

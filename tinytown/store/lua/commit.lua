@@ -58,9 +58,6 @@ for i = 1, tonumber(take()) do
   if command == 'HINCRBY' and not string.match(redis.call('HGET', key, arguments[1]) or '0', '^-?%d+$') then
     return redis.error_reply('ERR ' .. arguments[1] .. ' of ' .. key .. ' is no number')
   end
-  if command == 'RENAME' and redis.call('EXISTS', key) == 0 then
-    return redis.error_reply('ERR ' .. key .. ' is gone')
-  end
 end
 for _, operation in ipairs(operations) do
   redis.call(operation[1], operation[2], unpack(operation[3]))
