@@ -87,3 +87,13 @@ def test_follow_waits_for_the_first_line(tt: Tt, town: Town) -> None:
         assert "waiting for it" in process.stderr.readline()
         write(town, "backend", "first")
         assert first_line(process).endswith("first")
+
+
+def test_logs_as_json(tt: Tt, town: Town) -> None:
+    """The last lines as one object, a round's output likewise; lines are text, never bytes."""
+    write(town, "ann", "one", "two")
+    (town.logs_dir / "ann_round_2.log").write_bytes(b"caf\xc3\xa9 \xff\nlast")
+    (line,) = tt.ok("logs", "ann", "-n", "1", "--json").json()["lines"]
+    assert line.endswith("two")
+    shown = tt.ok("logs", "ann", "--round", "2", "--json").json()
+    assert (shown["round"], shown["lines"]) == (2, ["café \ufffd", "last"])

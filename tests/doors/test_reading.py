@@ -48,7 +48,7 @@ def test_nothing_is_started_when_redis_is_down(made: Tt, args: tuple[str, ...]) 
     made.ok("stop", "--all")
     ran = made.fails(*args)
     assert ran.err.startswith("Error: Redis is not running for town 'my-project' (unix://")
-    assert ran.complaint[1] == "Start it with: tt start"
+    assert ran.complaint[1] == "Start it with: tt supervise --detach"
     assert not (made.cwd / ".tt" / "redis.sock").exists()
 
 

@@ -167,7 +167,7 @@ def test_a_frozen_server_is_given_up_in_bounded_time_with_beats(tmp_path: Path) 
         assert 0.8 <= time.monotonic() - started < 4
         assert len(beats) == 3
         assert str(caught.value) == f"Redis is not answering at {frozen.connector.url}."
-        assert caught.value.remedy == "Start it with: tt start"
+        assert caught.value.remedy == "Start it with: tt supervise --detach"
         frozen.thaw()
         assert client.ping()
 
@@ -188,13 +188,13 @@ def test_a_dead_server_costs_four_connects_not_sixteen(tmp_path: Path) -> None:
 
 def test_nobody_listens(tmp_path: Path) -> None:
     """Without a server: one line and how to start it; an external one is not ours to start."""
-    assert failure(connector(tmp_path)).remedy == "Start it with: tt start"
+    assert failure(connector(tmp_path)).remedy == "Start it with: tt supervise --detach"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     error = failure(connector(tmp_path, url=f"redis://:hunter2@127.0.0.1:{port}"))
     assert isinstance(error, RedisAway)
     assert str(error) == f"Redis is not answering at redis://:****@127.0.0.1:{port}."
-    assert "tt start" not in str(error.remedy)
+    assert "tt supervise" not in str(error.remedy)
 
 
 def test_wrong_and_missing_password(server: TestRedis) -> None:

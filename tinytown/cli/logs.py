@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -20,14 +21,18 @@ from tinytown.cli import base, render
 @click.option(
     "--round", "number", type=click.IntRange(min=1), metavar="N", help="What the model printed in this round."
 )
-def logs(name: str, *, follow: bool, lines: int, number: int | None) -> None:
-    """Show what an agent did, or what a round printed."""
+@base.json_option()
+def logs(name: str, *, follow: bool, lines: int, number: int | None, as_json: bool) -> None:
+    """Show what an agent did, or what a round printed. With --json: one object, or with -f one per line."""
     from tinytown.errors import NotFound  # noqa: PLC0415  not for --help
     from tinytown.services import logs as service  # noqa: PLC0415  as above
 
     town = base.open_town()
     agent = service.name_of(town, name)
     path = service.digest(town, agent) if number is None else service.round_path(town, agent, number)
+    if as_json:
+        _write_json(agent, number, path, lines, follow=follow)
+        return
     if follow:
         if not path.exists():
             render.talk(f"Agent '{agent}' has no log yet; waiting for it.")
@@ -39,6 +44,18 @@ def logs(name: str, *, follow: bool, lines: int, number: int | None) -> None:
             _write([service.tail(path, lines)])
         except NotFound as error:
             raise NotFound(f"Agent '{agent}' has no log yet.", f"Wait for it with: tt logs {agent} -f") from error
+
+
+def _write_json(agent: str, number: int | None, path: Path, lines: int, *, follow: bool) -> None:
+    from tinytown.services import logs as service  # noqa: PLC0415  not for --help
+
+    if follow:
+        for line in service.lines_of(service.follow(path, lines)):
+            render.print_json({"agent": agent, "round": number, "line": line}, compact=True)
+        return
+    blocks = service.whole(path) if number is not None else [service.tail(path, lines)]
+    shown = list(service.lines_of(blocks))
+    render.print_json({"agent": agent, "round": number, "path": str(path), "lines": shown})
 
 
 def _write(blocks: Iterable[bytes]) -> None:

@@ -86,15 +86,15 @@ def indented(text: str, by: str = "      ") -> str:
     return text.rstrip("\n").replace("\n", "\n" + by)
 
 
-def print_json(value: Any) -> None:
-    """An object over several lines; a list with one element per line."""
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """An object over several lines (`compact`: on one); a list with one element per line."""
     from json import dumps  # noqa: PLC0415  only with --json
 
     if isinstance(value, list):
         rows = ",\n".join(dumps(row, ensure_ascii=False) for row in value)
         text = f"[\n{rows}\n]" if value else "[]"
     else:
-        text = dumps(value, ensure_ascii=False, indent=2)
+        text = dumps(value, ensure_ascii=False, indent=None if compact else 2)
     out(_JSON_CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
 
 

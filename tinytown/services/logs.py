@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tinytown import clock, ids, logs
@@ -60,6 +60,17 @@ def whole(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
             yield block
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[str]:
+    """The lines in these blocks, each as soon as it is whole, the last one also without its end."""
+    rest = b""
+    for block in blocks:
+        *whole_lines, rest = (rest + block).split(b"\n")
+        for line in whole_lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def follow(path: Path, lines: int) -> Iterator[bytes]:
