@@ -116,4 +116,5 @@ class RedisAway(Unavailable):
     def at(cls, url: str, *, is_managed: bool) -> RedisAway:
         """The one text for a server that does not answer. `url` without its password."""
         external = "Check that it runs, and redis.url, or redis.host and redis.port."
-        return cls(f"Redis is not answering at {url}.", "Start it with: tt supervise --detach" if is_managed else external)
+        ours = "Start it with: tt supervise --detach"
+        return cls(f"Redis is not answering at {url}.", ours if is_managed else external)

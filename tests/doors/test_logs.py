@@ -93,7 +93,7 @@ def test_logs_as_json(tt: Tt, town: Town) -> None:
     """The last lines as one object, a round's output likewise; lines are text, never bytes."""
     write(town, "ann", "one", "two")
     (town.logs_dir / "ann_round_2.log").write_bytes(b"caf\xc3\xa9 \xff\nlast")
-    (line,) = tt.ok("logs", "ann", "-n", "1", "--json").json()["lines"]
+    (line,) = tt.ok("logs", "ann", "-n", "1", "--json").json["lines"]
     assert line.endswith("two")
-    shown = tt.ok("logs", "ann", "--round", "2", "--json").json()
+    shown = tt.ok("logs", "ann", "--round", "2", "--json").json
     assert (shown["round"], shown["lines"]) == (2, ["café \ufffd", "last"])
