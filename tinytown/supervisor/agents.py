@@ -15,7 +15,7 @@ from tinytown.domain.agent import Wish
 from tinytown.domain.event import Event
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
-from tinytown.errors import TinytownError
+from tinytown.errors import RedisAway, TinytownError
 from tinytown.services import recovery, retention
 from tinytown.signals import SignalQueue
 from tinytown.store import Store
@@ -23,6 +23,7 @@ from tinytown.store.agents import read_wish, save_wish, take_lease
 from tinytown.store.transaction import Stale
 from tinytown.supervisor.child import Child
 from tinytown.supervisor.decide import Decision, Exit, after_exit
+from tinytown.supervisor.log import SupervisorLog
 from tinytown.town import Town
 
 UPKEEP_FIRST_S = 30.0
@@ -120,10 +121,19 @@ def lives(town: Town, agent_id: str, wish: Wish) -> bool:
     return entry is not None and entry.agent_id == agent_id and processes.is_alive(entry.process)
 
 
-def finish_gone(town: Town, agent_ids: list[str], log: Callable[[str], None]) -> None:
-    """Write the last record of agents that are wished to stop, or left by a terminal, and have no process."""
-    for name in recovery.finish_stopped(town, agent_ids, waits=False):
-        log(f"⏹️ agent {name} stopped")
+def finish_gone(town: Town, agent_ids: list[str], log: SupervisorLog) -> None:
+    """Write the last record of agents that are wished to stop, or left by a terminal, and have no process.
+
+    One agent's trouble is said and left for the next time. Raises RedisAway only.
+    """
+    for agent_id in agent_ids:
+        try:
+            for name in recovery.finish_stopped(town, [agent_id], waits=False):
+                log.write(f"⏹️ agent {name} stopped")
+        except RedisAway:
+            raise
+        except TinytownError as error:
+            log.write_once(agent_id, f"⚠️ agent {agent_id} cannot be taken leave of: {error}")
 
 
 def give_up(town: Town, child: Child, reason: str) -> None:

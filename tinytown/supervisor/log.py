@@ -17,6 +17,7 @@ class SupervisorLog:
     """`write` never fails: a log must not stop supervision."""
 
     def __init__(self, path: Path) -> None:
+        self._said: dict[str, str] = {}
         self._path = path  # what standard output is when we run in the background
 
     def write(self, line: str) -> None:
@@ -25,6 +26,12 @@ class SupervisorLog:
             sys.stdout.write(f"{clock.now().astimezone():%H:%M:%S} {line}\n")
             sys.stdout.flush()
             self._bound()
+
+    def write_once(self, about: str, line: str) -> None:
+        """A line that is not said again about the same thing until it changes."""
+        if self._said.get(about) != line:
+            self._said[about] = line
+            self.write(line)
 
     def _bound(self) -> None:
         fd = sys.stdout.fileno()

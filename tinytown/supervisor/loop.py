@@ -39,7 +39,7 @@ RENEW_S = 10.0
 STARTS_PER_PASS = 8
 ADOPTED_LOOK_S = 5.0
 AGAIN_S = 1.0
-FROZEN_S = 3 * TICK_S
+FROZEN_S = 0.5
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -60,7 +60,6 @@ class Supervisor:
         self._redis = RedisKeeper(self.town, self._leave_behind, log.write)
         self._wishes: dict[str, str] = {}
         self._wanted: dict[str, Wish] = {}
-        self._passed_at = clock.monotonic()
         self._look_due = True
         self._look_at = 0.0
         self._away_since: float | None = None
@@ -167,7 +166,7 @@ class Supervisor:
                 self._add(agent_id, self._wanted[agent_id])
         gone = [i for i in (*plan.finish, *plan.look_at) if i not in self.children]
         if gone:
-            keeping.finish_gone(self.town, gone, self.log.write)
+            keeping.finish_gone(self.town, gone, self.log)
         for agent_id in plan.end:
             self._end(self.children[agent_id])
 
@@ -211,7 +210,7 @@ class Supervisor:
             self.children.forget(child)
             return
         if wish.stop:
-            keeping.finish_gone(self.town, [child.spec.id], self.log.write)
+            keeping.finish_gone(self.town, [child.spec.id], self.log)
             self.children.forget(child)
             self._look_due = True
             return
@@ -233,9 +232,6 @@ class Supervisor:
             self.children.forget(child)
 
     def _hung(self, now: float) -> None:
-        if now - self._passed_at > FROZEN_S:
-            self.children.forgive()
-        self._passed_at = now
         for child in self.children.silent(self.town.config.supervisor.hung_s):
             self._declare_hung(child)
         self.children.kill_overdue(now)
@@ -271,7 +267,7 @@ class Supervisor:
             raise
         except TinytownError as error:
             child.start_at = clock.monotonic() + AGAIN_S
-            self.log.write(f"⚠️ agent {child.spec.name}: {error}")
+            self.log.write_once(child.spec.id, f"⚠️ agent {child.spec.name}: {error}")
 
     def _start(self, child: Child) -> None:
         """A new epoch, then the fork. A wish that changed meanwhile is looked at again."""
@@ -355,7 +351,11 @@ class Supervisor:
             dues.append(self._shutdown.next_due)
         dues += [due for due in (self._notify.feed(now), self._redis.step(now)) if due is not None]
         self._watch_redis()
-        for key, _events in self._selector.select(max(0.0, min(dues) - now)):
+        planned = max(now, min(dues))
+        ready = self._selector.select(planned - now)
+        if clock.monotonic() > planned + FROZEN_S:  # the whole town stood still: nobody could show a beat
+            self.children.forgive()
+        for key, _events in ready:
             self._dispatch(key.fd)
 
     @property
