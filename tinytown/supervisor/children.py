@@ -127,6 +127,12 @@ class Children:
             os.close(self._spare.pipe)
             self._spare = None
 
+    def end_helpers(self) -> None:
+        """On the way out: nothing of ours stays, not for a moment."""
+        for helper in self._helpers.values():
+            helper.process.kill()
+            helper.process.join()
+
     @property
     def spare_due(self) -> float:
         """When `keep_spare` has something to do (monotonic)."""

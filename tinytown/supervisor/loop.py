@@ -319,8 +319,8 @@ class Supervisor:
             self._shutdown.at_once()
 
     def _finish(self) -> None:
-        with contextlib.suppress(TinytownError):
-            keeping.drop_lease(self.town)
+        keeping.drop_lease(self.town)
+        self.children.end_helpers()
         self._doorbell.close()
         self.log.write("👋 Supervisor has ended; the agents' mail and tasks are kept")
 
