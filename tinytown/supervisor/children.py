@@ -19,6 +19,7 @@ from tinytown.supervisor.fork import Forked, exit_code, fork, reap_orphans
 
 HUNG_KILL_S = 2.0
 SPARE_PAUSE_S = 0.05
+FROZEN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Children:
         self._program = program
         self._spare: Spare | None = None
         self._spare_at = 0.0
+        self._awake_at = clock.monotonic()
         self._beats = Beats()
 
     def __iter__(self) -> Iterator[Child]:
@@ -202,11 +204,14 @@ class Children:
                 processes.send(child.identity, signal.SIGKILL)
                 child.kill_at = now + HUNG_KILL_S
 
-    def forgive(self) -> None:
-        """We stood still ourselves (frozen, suspended): nobody could show a beat; count anew."""
-        for child in self:
-            if child.slot >= 0:
-                self._beats.beat(child.slot)
+    def seen_awake(self, slept_s: float = 0.0) -> None:
+        """The supervisor runs. Has it stood still itself (frozen, suspended) nobody could show a beat: count anew."""
+        now = clock.monotonic()
+        if now - self._awake_at > slept_s + FROZEN_S:
+            for child in self:
+                if child.slot >= 0:
+                    self._beats.beat(child.slot)
+        self._awake_at = now
 
     def silent(self, limit_s: float) -> list[Child]:
         """Those whose beat stands still for longer than this."""

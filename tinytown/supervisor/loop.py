@@ -39,7 +39,6 @@ RENEW_S = 10.0
 STARTS_PER_PASS = 8
 ADOPTED_LOOK_S = 5.0
 AGAIN_S = 1.0
-FROZEN_S = 0.5
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -232,6 +231,7 @@ class Supervisor:
             self.children.forget(child)
 
     def _hung(self, now: float) -> None:
+        self.children.seen_awake()
         for child in self.children.silent(self.town.config.supervisor.hung_s):
             self._declare_hung(child)
         self.children.kill_overdue(now)
@@ -351,10 +351,10 @@ class Supervisor:
             dues.append(self._shutdown.next_due)
         dues += [due for due in (self._notify.feed(now), self._redis.step(now)) if due is not None]
         self._watch_redis()
-        planned = max(now, min(dues))
-        ready = self._selector.select(planned - now)
-        if clock.monotonic() > planned + FROZEN_S:  # the whole town stood still: nobody could show a beat
-            self.children.forgive()
+        pause = max(0.0, min(dues) - now)
+        self.children.seen_awake()
+        ready = self._selector.select(pause)
+        self.children.seen_awake(pause)
         for key, _events in ready:
             self._dispatch(key.fd)
 
