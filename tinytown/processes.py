@@ -115,6 +115,12 @@ def become_subreaper() -> None:
     _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def trim_memory() -> None:
+    """Give the C allocator's free pages back to the kernel (glibc); takes less than a millisecond."""
+    with contextlib.suppress(AttributeError):
+        _libc().malloc_trim(0)
+
+
 def is_subreaper() -> bool:
     """This process adopts its orphaned descendants."""
     import ctypes  # noqa: PLC0415  most commands need none of it

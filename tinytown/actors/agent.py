@@ -26,9 +26,9 @@ from tinytown.signals import SignalQueue
 from tinytown.store.transaction import Stale
 from tinytown.town import Town
 
-RENEW_S = 10.0
-RENEW_EARLY_S = 2.0  # awake anyway: one wake-up instead of two
-BEAT_S = 10.0
+RENEW_S = 10.5  # the bell's 10 s and a little: both are done in one wake-up
+RENEW_EARLY_S = 2.0
+BEAT_S = 11.0
 RETRY_MAX_S = 60.0
 LOOK_TRIES = 20
 UNFIT_S = 5.0
@@ -62,6 +62,7 @@ class AgentActor:
         self._renew_at = 0.0
         self._due = 0.0  # earliest moment something held back may be looked at again
         self._unfit_until = 0.0
+        self._is_untidy = True  # memory of a start or a round is to be given back
         self._not_before: dict[str, float] = {}
         self._round: Round | None = None
         self._state = AgentState.STARTING
@@ -274,7 +275,7 @@ class AgentActor:
         self._state = AgentState.IDLE
         self._delay(done)
         self._log.write(f"📍 Round {entry.number}: {describe(done.outcome)}")
-        self._look_due = self._scan_backlog = True
+        self._look_due = self._scan_backlog = self._is_untidy = True
         self._title()
 
     def _delay(self, done: Settlement) -> None:
@@ -325,6 +326,9 @@ class AgentActor:
     # Waiting
 
     def _wait(self) -> None:
+        if self._is_untidy and self._round is None and not self._look_due:
+            self._is_untidy = False
+            processes.trim_memory()
         self._title()
         now = clock.monotonic()
         dues = [now + self._beat_s, self._renew_at if self._bell.fd is not None else self._bell.retry_at]

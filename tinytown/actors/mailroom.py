@@ -62,18 +62,17 @@ class Mailroom:
         self._store = town.store
         self._id = agent_id
         self._epoch = epoch
+        self._seen: tuple[str, Agent] | None = None
 
     def look(self, cli: str, not_before: Mapping[str, float], window: int = WINDOW) -> Look:
         """Read it all in one round trip. A mailbox without anything actionable in sight is read to its end."""
         keys = self._store.keys
-        raw, wish_raw, stop, pause, rounds, held_ms, lease, urgent, inbox = self._store.read(
-            ("GET", keys.agent(self._id)),
+        strings = (keys.agent(self._id), keys.stop(self._id), keys.pause(self._id), keys.lease(self._id))
+        (raw, stop, pause, lease), wish_raw, rounds, held_ms, urgent, inbox = self._store.read(
+            ("MGET", *strings),
             ("HGET", keys.wanted, self._id),
-            ("EXISTS", keys.stop(self._id)),
-            ("EXISTS", keys.pause(self._id)),
             ("HGET", keys.stats(self._id), "rounds"),
             ("PTTL", keys.hold(cli)),
-            ("GET", keys.lease(self._id)),
             ("LRANGE", keys.urgent(self._id), 0, window - 1),
             ("LRANGE", keys.inbox(self._id), 0, window - 1),
         )
@@ -90,14 +89,20 @@ class Mailroom:
         if not batch.is_actionable and window == WINDOW and WINDOW in {len(urgent), len(inbox)}:
             return self.look(cli, not_before, window=0)
         return Look(
-            raw, Agent.from_json(raw), wish_raw, wish,
-            stop=wish.stop or ("graceful" if stop else None),
-            pause=wish.pause or bool(pause),
+            raw, self._agent(raw), wish_raw, wish,
+            stop=wish.stop or (None if stop is None else "graceful"),
+            pause=wish.pause or pause is not None,
             rounds=int(rounds or 0) - wish.rounds_from,
             held_s=max(0, held_ms) / 1000,
             lease=lease,
             batch=batch,
         )  # fmt: skip
+
+    def _agent(self, raw: str) -> Agent:
+        """An idle agent looks at the same record again and again: read it once."""
+        if self._seen is None or self._seen[0] != raw:
+            self._seen = (raw, Agent.from_json(raw))
+        return self._seen[1]
 
     def claim(self, look: Look) -> Claim | None:
         """Move the chosen messages to `claimed` and their task to running, with the record, in one step.

@@ -90,6 +90,7 @@ class Tenure:
         tx = self._town.store.transaction()
         tx.expect_field(tx.keys.wanted, self._post.agent_id, wish_raw)
         take_lease(tx, self._post.agent_id, self._token)
+        tx.is_repeatable = True
         self._town.store.commit(tx)
 
     def save_state(self, state: AgentState, reason: str | None = None, *, leaves: bool = False) -> None:

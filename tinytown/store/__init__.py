@@ -75,7 +75,7 @@ class Store:
         """
         if tx.is_empty:
             return
-        if tx.token is None:
+        if tx.token is None and not tx.is_repeatable:
             tx.once(ids.new_id(), COMMIT_TOKEN_TTL_S)
         keys, argv = tx.encoded()
         answer = self.call(lambda r: self._script(r, keys, argv))

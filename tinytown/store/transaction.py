@@ -31,6 +31,7 @@ class Transaction:
         self.keys = keys
         self.token: str | None = None
         self.token_ttl_s = COMMIT_TOKEN_TTL_S
+        self.is_repeatable = False  # applying it twice is applying it once: it needs no token
         self._events_kept = events_kept
         self._key_index: dict[str, int] = {}
         self._expectations: list[tuple[str, str, tuple[str, ...]]] = []
