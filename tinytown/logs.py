@@ -20,8 +20,8 @@ class AgentLog:
         self._tee = tee
         self._size = self._path.stat().st_size if self._path.exists() else 0
 
-    def write(self, line: str) -> None:
-        """Append one line with the time of day."""
+    def write(self, line: str, *, shown: bool = True) -> None:
+        """Append one line with the time of day; `shown` in the terminal too, where there is one."""
         data = f"{clock.now():%H:%M:%S} {line}\n".encode("utf-8", "replace")
         with contextlib.suppress(OSError):
             if self._size > KEPT_BYTES:
@@ -32,7 +32,7 @@ class AgentLog:
                 self._size += os.write(fd, data)
             finally:
                 os.close(fd)
-        if self._tee is not None:
+        if self._tee is not None and shown:
             with contextlib.suppress(OSError):
                 os.write(self._tee, data)
 

@@ -157,6 +157,9 @@ def test_an_agent_in_the_foreground(living: Tt) -> None:
         wait_until(lambda: task_is_done(living), 20, "the task to be completed")
         living.ok("kill", "local")
         assert process.wait(20) == 0
+        assert process.stdout is not None
+        shown = process.stdout.read()
+        assert shown.count("wrote a note") == 1, "the model's words are shown once"
     assert state_of(living, "local") == "stopped"
     assert living.ok("supervise", "--status", "--json").json["running"] is False
 

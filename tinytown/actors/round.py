@@ -65,7 +65,7 @@ class Round:
             round_timeout_s=_first(cli.round_timeout_s, settings.round_timeout_s),
             silence_timeout_s=_first(cli.silence_timeout_s, settings.silence_timeout_s),
             final_grace_s=settings.final_grace_s,
-            on_line=lambda line: log.write(f"   {line}"),
+            on_line=lambda line: log.write(f"   {line}", shown=False),
             tee=post.tee,
             not_ours=town.own_pids,
         )
