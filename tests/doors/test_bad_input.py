@@ -56,6 +56,8 @@ USAGE = (
     ("logs", "backend", "--round", "0"),
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def agent_town(town: Town) -> Town:

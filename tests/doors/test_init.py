@@ -14,6 +14,8 @@ import pytest
 from tests.support.cli import Tt
 from tinytown import config
 
+pytestmark = pytest.mark.slow
+
 BROKEN_SERVER = '[redis]\nserver = "/bin/false"\n'
 
 

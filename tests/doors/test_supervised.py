@@ -13,6 +13,8 @@ from tests.support.cli import Tt, first_line
 from tests.support.waiting import wait_until
 from tinytown import processes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def living(made: Tt) -> Iterator[Tt]:
