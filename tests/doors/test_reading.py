@@ -29,6 +29,8 @@ READING = (
     ("logs", "x"),
 )
 
+pytestmark = pytest.mark.slow
+
 
 def save(town: Town, *tasks: Task) -> None:
     def build(tx: Transaction) -> None:
