@@ -204,6 +204,27 @@ def test_an_ended_name_is_taken_over(town: Town) -> None:
     assert claim_all(town, new).tasks.keys() == {task.id}
 
 
+def test_a_round_that_was_left_is_taken_over(town: Town) -> None:
+    """The wish was deleted by hand in mid-round: refused while the old process lives, then its mail comes first."""
+    old = register(town)
+    task, message = give_task(town, old)
+    later = give_mail(town, old)
+    claim_all(town, old)
+    town.store.redis.hdel(town.store.keys.wanted, old.id)
+    journal = town.journal("backend")
+    journal.write_actor(ActorEntry(processes.own(), old.id, 1))
+    with pytest.raises(Conflict, match="has not ended yet"):
+        spawn(town)
+    journal.write_actor(ActorEntry(Identity(2**22 - 1, 1), old.id, 1))
+
+    new = spawn(town)
+
+    assert message.raw in texts(town, "inbox", new.id) + texts(town, "urgent", new.id)
+    assert later.raw in texts(town, "inbox", new.id)
+    assert (task_now(town, task).assigned_to, task_now(town, task).state) == (new.id, TaskState.ASSIGNED)
+    assert not [key for key in snapshot(town) if old.id in key]
+
+
 def test_a_take_over_loses_no_mail_that_comes_meanwhile(town: Town) -> None:
     """Mail sent by seven processes while the name changes hands is all at the new agent's, or was refused."""
     register(town, wanted=False)

@@ -10,7 +10,7 @@ from tinytown.domain.event import Event
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, TimedOut
 from tinytown.model_cli import catalog
-from tinytown.processes import own
+from tinytown.processes import is_alive, own
 from tinytown.services import recovery, supervision
 from tinytown.store.agents import AgentRow, save_agent, save_wish
 from tinytown.store.tasks import read_task
@@ -234,6 +234,23 @@ def _expect_room(town: Town, tx: Transaction) -> None:
     tx.expect_fewer_fields(tx.keys.wanted, limit, "max_agents")
 
 
+def _take_over_round(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
+    """A round that was left when the wish was taken away by hand: back to the head, once its process has gone."""
+    held_key = tx.keys.claimed(old.agent.id)
+    (held,) = town.store.read(("LRANGE", held_key, 0, -1))
+    tx.expect_length(held_key, len(held))
+    if not held:
+        return
+    journal = town.journal(old.agent.name)
+    entry = journal.actor()
+    lives = entry is not None and entry.agent_id == old.agent.id and is_alive(entry.process)
+    if lives or recovery.leftovers(journal, old.agent.id):
+        raise Conflict(f"The last round of agent '{old.agent.name}' has not ended yet.", "Try again in a moment.")
+    for text in reversed(held):
+        tx.do("LPUSH", tx.keys.inbox(new.id), text)
+    tx.do("DEL", held_key)
+
+
 def _wish(town: Town, tx: Transaction, agent: Agent, stats: dict[str, int], rounds: int, *, foreground: bool) -> None:
     wish = Wish(
         name=agent.name,
@@ -258,7 +275,7 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
         tx.expect_length(kind(old.agent.id), length)
         if length:
             tx.do("RENAME", kind(old.agent.id), kind(new.id))
-    tx.expect_length(keys.claimed(old.agent.id), 0)
+    _take_over_round(town, tx, old, new)
     if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):
         tx.expect_exists(keys.attempts(old.agent.id))
         tx.do("RENAME", keys.attempts(old.agent.id), keys.attempts(new.id))
