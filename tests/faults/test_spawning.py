@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import NewTown
 from tests.support.running_town import RunningTown
-from tinytown.services import supervision
+from tinytown.services import backlog, supervision
+from tinytown.services.caller import Caller
 
 pytestmark = pytest.mark.fault
 
@@ -58,3 +60,14 @@ def test_start_and_kill_at_once(town: RunningTown) -> None:
     town.check()
     at_once(town, ["kill", "ann"])
     town.wait(lambda: town.agent("ann").state == "stopped", "ann to be stopped")
+
+
+def test_backlog_work_is_left_alone_when_so_set(new_town: NewTown) -> None:
+    """`auto_claim = false`: an idle agent with the role takes none, not even after a round."""
+    town = new_town(agent={"auto_claim": False})
+    town.spawn("ann", role="dev")
+    parked = backlog.add(town.town, "say parked", ["dev"], Caller())
+    town.task_done("ann")
+    town.task_done("ann")
+    assert [task.id for task in backlog.listing(town.town)] == [parked.id]
+    backlog.remove(town.town, parked.id)

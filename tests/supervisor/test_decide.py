@@ -123,3 +123,18 @@ def test_any_history_has_a_decision(kind: RestartType, starts: list[float], is_w
 def test_ends_in_words(exited: Exit, words: str) -> None:
     """The log says how a child ended."""
     assert exited.describe() == words
+
+
+def test_the_period_is_the_window() -> None:
+    """The same starts are too many within a long period, and forgotten within a short one."""
+    starts = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+
+    def decision(period_s: float) -> object:
+        policy = SupervisorConfig(restart_period_s=period_s)
+        end = Exit(-9)
+        return after_exit(
+            RestartType.TRANSIENT, end, is_wanted=True, starts=starts, now=61.0, policy=policy, jitter=0.0
+        )
+
+    assert isinstance(decision(60.0), GiveUp)
+    assert isinstance(decision(5.0), Restart)

@@ -52,10 +52,6 @@ class Transaction:
         """The list holds this element."""
         self._expect("has", key, (value,), what)
 
-    def expect_no_member(self, key: str, value: str, what: str = "") -> None:
-        """The list does not hold this element."""
-        self._expect("lacks", key, (value,), what)
-
     def expect_exists(self, key: str, what: str = "") -> None:
         """The key is there."""
         self._expect("exists", key, (), what)

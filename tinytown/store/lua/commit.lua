@@ -25,7 +25,6 @@ local holds = {
   get = function(key, a) return same(redis.call('GET', key), a[1], a[2]) end,
   hget = function(key, a) return same(redis.call('HGET', key, a[1]), a[2], a[3]) end,
   has = function(key, a) return redis.call('LPOS', key, a[1]) ~= false end,
-  lacks = function(key, a) return redis.call('LPOS', key, a[1]) == false end,
   exists = function(key) return redis.call('EXISTS', key) == 1 end,
   llen = function(key, a) return redis.call('LLEN', key) == tonumber(a[1]) end,
   hlen_below = function(key, a) return redis.call('HLEN', key) < tonumber(a[1]) end,
