@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import redis
+
     from tinytown.store import Store
+
+NEVER = "0-0"  # before the first event
+_PAGE = 1000
 
 
 class Events:
@@ -23,7 +30,17 @@ class Events:
     def last_id(self) -> str:
         """The id of the newest event; "0-0" when there is none."""
         answer = self._store.call(lambda r: r.xrevrange(self._store.keys.events, count=1))
-        return str(answer[0][0]) if answer else "0-0"
+        return str(answer[0][0]) if answer else NEVER
+
+    def backwards(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All events, newest first, read by the page."""
+        before = "+"
+        while True:
+            page = self._store.call(functools.partial(_page, self._store.keys.events, before))
+            yield from ((entry_id, _decode(fields)) for entry_id, fields in page)
+            if len(page) < _PAGE:
+                return
+            before = f"({page[-1][0]}"
 
     def after(self, last_id: str, wait_s: float = 0.0) -> list[tuple[str, dict[str, Any]]]:
         """Events newer than `last_id`, oldest first; waits for one up to `wait_s` (at most 1 s) without polling."""
@@ -32,6 +49,10 @@ class Events:
         answer = self._store.call(lambda r: r.xread({key: last_id}, count=1000, block=block))
         entries = answer[0][1] if answer else []
         return [(entry_id, _decode(fields)) for entry_id, fields in entries]
+
+
+def _page(key: str, before: str, client: redis.Redis) -> Any:
+    return client.xrevrange(key, max=before, count=_PAGE)
 
 
 def _decode(fields: dict[str, str]) -> dict[str, Any]:
