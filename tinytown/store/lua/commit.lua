@@ -1,12 +1,13 @@
 -- Check every expectation, then run every operation: all or nothing, in one round trip.
--- KEYS: each key once. ARGV: token key index (0 = none), token TTL in s, number of expectations, then per
--- expectation: kind, key index, number of arguments, arguments; number of operations, then per operation:
--- command, key index, number of arguments, arguments.
+-- KEYS: each key once. ARGV[1]: a JSON list of strings (one long argument costs the client less than thousands of
+-- short ones): token key index (0 = none), token TTL in s, number of expectations, then per expectation: kind, key
+-- index, number of arguments, arguments; number of operations, then per operation: command, key index, number of
+-- arguments, arguments.
 -- Returns {1} done, {2} the token was seen before: done earlier, {0, i} expectation i does not hold: nothing done.
-local at = 0
+local words, at = cjson.decode(ARGV[1]), 0
 local function take()
   at = at + 1
-  return ARGV[at]
+  return words[at]
 end
 local function take_arguments()
   local arguments = {}
@@ -27,6 +28,9 @@ local holds = {
   has = function(key, a) return redis.call('LPOS', key, a[1]) ~= false end,
   exists = function(key) return redis.call('EXISTS', key) == 1 end,
   llen = function(key, a) return redis.call('LLEN', key) == tonumber(a[1]) end,
+  scard = function(key, a) return redis.call('SCARD', key) == tonumber(a[1]) end,
+  in_set = function(key, a) return redis.call('SISMEMBER', key, a[1]) == 1 end,
+  newest = function(key, a) return ((redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1] or {})[1] or '0-0') == a[1] end,
   hlen_below = function(key, a) return redis.call('HLEN', key) < tonumber(a[1]) end,
 }
 
@@ -43,15 +47,16 @@ end
 -- A command that fails does not undo those before it: everything that can fail is looked at first.
 local needs = {
   LPUSH = 'list', RPUSH = 'list', LREM = 'list', LTRIM = 'list', HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash',
-  ZADD = 'zset', ZREM = 'zset', XADD = 'stream',
+  SADD = 'set', SREM = 'set', ZADD = 'zset', ZREM = 'zset', XADD = 'stream',
 }
-local operations = {}
+local operations, kinds = {}, {}
 for i = 1, tonumber(take()) do
   local command, key = take(), KEYS[tonumber(take())]
   local arguments = take_arguments()
   operations[i] = {command, key, arguments}
-  local kind = needs[command] and redis.call('TYPE', key)['ok']
-  if kind and kind ~= 'none' and kind ~= needs[command] then
+  local kind = kinds[key] or redis.call('TYPE', key)['ok']
+  kinds[key] = kind
+  if needs[command] and kind ~= 'none' and kind ~= needs[command] then
     return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. needs[command])
   end
   if command == 'HINCRBY' and not string.match(redis.call('HGET', key, arguments[1]) or '0', '^-?%d+$') then
