@@ -15,16 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import QUICK
-from tinytown import config
-from tinytown.config import CHOICES, AgentCli, AgentConfig, Config, RedisConfig, RetentionConfig, SupervisorConfig
+from tinytown import config, config_townhall
+from tinytown.config import AgentCli, AgentConfig, Config, RedisConfig, RetentionConfig, SupervisorConfig
+from tinytown.config_townhall import Auth, Mtls, Tls, Townhall
+from tinytown.config_values import CHOICES
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 
-SECTIONS = {"redis": RedisConfig, "agent": AgentConfig, "supervisor": SupervisorConfig, "retention": RetentionConfig}
+SECTIONS: dict[str, Any] = {
+    "redis": RedisConfig, "agent": AgentConfig, "supervisor": SupervisorConfig, "retention": RetentionConfig,
+    "townhall": Townhall, "townhall.auth": Auth, "townhall.tls": Tls, "townhall.mtls": Mtls,
+}  # fmt: skip
+OURS = ("redis", "agent", "supervisor", "retention")
 WRONG: dict[str, list[Any]] = {
     "str": [5, True, [], {}, 1.5],
     "bool": [0, 1, "true", [], 0.0],
     "int": ["5", True, 1.5, [], {}],
     "float": ["5", True, [], {}],
+    "tuple[str, ...]": ["x", 5, {}, [5], [[]]],
 }
 
 
@@ -77,7 +84,12 @@ def test_no_town_file(tmp_path: Path) -> None:
 
 def _keys() -> list[tuple[str, str]]:
     rows = [("", f.name) for f in dataclasses.fields(Config) if f.name in {"name", "default_cli", "max_agents"}]
-    rows += [(section, f.name) for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)]
+    rows += [
+        (section, f.name)
+        for section, cls in SECTIONS.items()
+        for f in dataclasses.fields(cls)
+        if f"{section}.{f.name}" not in SECTIONS
+    ]
     rows += [("agent_clis.mine", f.name) for f in dataclasses.fields(AgentCli) if f.name not in {"env", "name"}]
     return rows
 
@@ -103,7 +115,7 @@ def test_a_value_of_the_wrong_type_is_refused(section: str, key: str) -> None:
         assert f"'{full}' must be " in str(caught.value), wrong
 
 
-@pytest.mark.parametrize("section", [*SECTIONS, "agent_clis"])
+@pytest.mark.parametrize("section", [*OURS, "townhall", "agent_clis"])
 def test_a_section_must_be_a_table(tmp_path: Path, section: str) -> None:
     """A word where a table belongs is refused."""
     assert f"'{section}' must be a table" in str(refusal(tmp_path, f'name = "demo"\n{section} = "yes"'))
@@ -118,6 +130,13 @@ def test_a_section_must_be_a_table(tmp_path: Path, section: str) -> None:
         ('name = "y"\n[agent]\nmax_attempt = 3', "agent.max_attempt", "Did you mean 'agent.max_attempts'?"),
         ('name = "y"\n[agent_clis.m]\ncomand = "x"', "agent_clis.m.comand", "Did you mean 'agent_clis.m.command'?"),
         ('name = "y"\nzzz = 1', "zzz", "Known here: agent, "),
+        ('name = "y"\ntownhal = 1', "townhal", "Did you mean 'townhall'?"),
+        ('name = "y"\n[townhall]\nport = 1', "townhall.port", "Did you mean 'townhall."),
+        ('name = "y"\n[townhall.auth]\nmod = 1', "townhall.auth.mod", "Did you mean 'townhall.auth.mode'?"),
+        ('name = "y"\nuse_central_redis = true', "use_central_redis", "Write it under [redis]: use_central = true"),
+        ('name = "y"\nuse_streams = true', "use_streams", "Remove it"),
+        ('name = "y"\n[agent]\nidle_timeout_secs = 3', "agent.idle_timeout_secs", "Remove it"),
+        ('name = "y"\n[townhall.rate_limit]\nrpm = 3', "townhall.rate_limit", "Remove it"),
         ('name = "y"\nwarnings = []', "warnings", None),
     ],
 )
@@ -147,6 +166,9 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, key: str, r
         ('name = "a"\n[agent_clis.m]\ncommand = "x \'y"', "agent_clis.m.command"),
         ('name = "a"\n[agent_clis]\nm = "x"', "'agent_clis.m' must be a table"),
         ('name = "a"\n"two\\nlines" = 1', "unknown key"),
+        ('name = "a"\n[agent_clis.m]\nname = "other"\ncommand = "x"', "agent_clis.m.name is 'other'"),
+        ('name = "a"\n[redis]\nport = 65536', "'redis.port' must be 65535 or less"),
+        ('name = "a"\n[townhall]\nmcp_port = 65536', "'townhall.mcp_port' must be 65535 or less"),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, text: str | bytes, part: str) -> None:
@@ -167,7 +189,9 @@ def test_choices(key: str) -> None:
     """A word that is no choice is refused with the choices; each choice is accepted."""
     section, _, name = key.partition(".")
     for word in (*CHOICES[key], "sometimes"):
-        inner: dict[str, Any] = {name: word}
+        inner: dict[str, Any] = {name: [word] if key.endswith("scopes") else word}
+        if section == "townhall":
+            inner = {"auth": {name.removeprefix("auth."): inner[name]}}
         table = {"name": "demo", section: {"m": inner} if section == "agent_clis" else inner}
         if word == "sometimes":
             with pytest.raises(ConfigInvalid, match=f"must be one of {', '.join(CHOICES[key])}, not 'sometimes'"):
@@ -179,7 +203,8 @@ def test_choices(key: str) -> None:
 @pytest.mark.parametrize(
     ("section", "key", "least"),
     [("", "max_agents", 1), ("agent", "max_attempts", 1), ("agent", "batch_bytes", 1), ("supervisor", "hung_s", 1),
-     ("retention", "tasks_days", 0), ("supervisor", "backoff_s", 0), ("redis", "port", 0)],
+     ("retention", "tasks_days", 0), ("supervisor", "backoff_s", 0), ("redis", "port", 0),
+     ("townhall", "rest_port", 1)],
 )  # fmt: skip
 def test_minimums(section: str, key: str, least: int) -> None:
     """Numbers have a smallest value; it is accepted, one less is refused."""
@@ -309,6 +334,134 @@ def test_the_global_password_is_not_the_town_files_fault(tmp_path: Path, monkeyp
     assert load(tmp_path, 'name = "demo"\n[redis]\nport = 6380').warnings == ()
 
 
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
+# The blocks of the manual, each as it is printed there.
+MANUAL = {
+    "town": """default_cli = "claude"\nmax_agents = 10
+[redis]\nuse_socket = true\nsocket_path = ".tt/redis.sock"\nhost = "127.0.0.1"\nport = 6379
+[agent_clis.claude]\nname = "claude"\ncommand = "claude --print"
+[agent_clis.auggie]\nname = "auggie"\ncommand = "augment"\n""",
+    "generated": """default_cli = "claude"\nmax_agents = 10\n[redis]\nuse_socket = true\nsocket_path = "redis.sock"
+[agent_clis.codex]\nname = "codex"\ncommand = "codex"\n""",
+    "remote": '[redis]\nuse_socket = false\nhost = "redis.example.com"\nport = 6379\n',
+    "tcp": '[redis]\nuse_socket = false\nhost = "127.0.0.1"\nport = 6379\nbind = "127.0.0.1"\n',
+    "password": '[redis]\nuse_socket = false\nhost = "localhost"\nport = 6379\npassword = "your-secret-password"\n',
+    "tls": """[redis]\nuse_socket = false\nhost = "redis.example.com"\nport = 6379\npassword = "secret123"
+tls_enabled = true\ntls_cert = "/etc/ssl/redis.crt"\ntls_key = "/etc/ssl/redis.key"
+tls_ca_cert = "/etc/ssl/ca.crt"\n""",
+    "persistence": '[redis]\npersist = true\naof_path = ".tt/redis.aof"\n',
+    "custom model": """[agent_clis.my-custom-model]\nname = "my-custom-model"
+command = "/path/to/my/agent --config ./agent.yaml"\nworkdir = "/path/to/working/dir"
+[agent_clis.my-custom-model.env]\nAPI_KEY = "secret"\nMODEL_VERSION = "v2"\n""",
+    "town hall": '[townhall]\nbind = "127.0.0.1"\nrest_port = 8787\nrequest_timeout_ms = 30000\n',
+    "api key": f"""[townhall.auth]\nmode = "api_key"\napi_key_hash = "{HASH}"
+api_key_scopes = ["town.read", "town.write", "agent.manage"]\n""",
+    "oidc": """[townhall.auth]\nmode = "oidc"\nissuer = "https://issuer.example.com"\naudience = "tinytown-api"
+jwks_url = "https://issuer.example.com/.well-known/jwks.json"
+required_scopes = ["tinytown:access"]\nclock_skew_seconds = 60\n""",
+    "tls of the town hall": """[townhall.tls]\nenabled = true\ncert_path = "/path/to/server.crt"
+key_path = "/path/to/server.key"
+[townhall.mtls]\nenabled = true\nrequired = true\nca_path = "/path/to/ca.crt"\n""",
+}
+
+
+@pytest.mark.parametrize("block", MANUAL)
+def test_the_manuals_blocks_are_understood(tmp_path: Path, block: str) -> None:
+    """A user who copies a block of the manual has a town."""
+    loaded = load(tmp_path, f'name = "my-project"\n{MANUAL[block]}')
+
+    is_hall = "townhall" in MANUAL[block]
+    said = "[townhall] in tinytown.toml is ignored: this version has no town hall."
+    assert [w for w in loaded.warnings if "townhall" in w] == ([said] if is_hall else [])
+
+
+def test_the_town_hall_is_typed(tmp_path: Path) -> None:
+    """Both spellings of the certificates' files are one setting; what is left out has the manual's default."""
+    tables = 'name = "x"\n[townhall.tls]\ncert_path = "c"\nkey_file = "k"\n[townhall.mtls]\nca_path = "a"\n'
+    hall = config_townhall.check(load(tmp_path, tables).townhall, tmp_path)
+
+    assert (hall.tls.cert_file, hall.tls.key_file, hall.mtls.ca_file) == ("c", "k", "a")
+    assert (hall.bind, hall.rest_port, hall.request_timeout_ms, hall.auth.mode) == ("127.0.0.1", 8787, 30000, "none")
+    both = f'{tables}[townhall.auth]\nmode = "none"\n'.replace("key_file", 'cert_file = "d"\nkey_file')
+    assert "'townhall.tls.cert_path' and 'townhall.tls.cert_file' are one" in str(refusal(tmp_path, both))
+
+
+def test_a_key_in_the_place_of_its_hash(tmp_path: Path) -> None:
+    """The raw API key in the versioned file is refused, and not repeated on the screen."""
+    error = refusal(tmp_path, 'name = "x"\n[townhall.auth]\napi_key_hash = "tt_SECRETSECRET"')
+
+    assert "'townhall.auth.api_key_hash' is no hash" in str(error)
+    assert "SECRET" not in f"{error}{error.remedy}"
+
+
+@pytest.mark.parametrize(
+    "text", ["[redis]\npassword = 271828", "[agent_clis.m.env]\nAPI_KEY = 271828", "[redis]\nurl = 271828"]
+)
+def test_a_secret_of_the_wrong_type_is_not_shown(tmp_path: Path, text: str) -> None:
+    """A password without quotes is an error that does not repeat it."""
+    error = refusal(tmp_path, f'name = "x"\n{text}')
+
+    assert "must be text" in str(error)
+    assert "271828" not in str(error)
+
+
+def test_json_is_refused_with_the_toml_for_it(tmp_path: Path) -> None:
+    """The manual shows one block as JSON; settings are TOML."""
+    error = refusal(tmp_path, '{"redis": {"use_socket": true, "socket_path": "redis.sock"}}')
+
+    assert error.remedy == "Settings are TOML, not JSON: write [redis], and under it use_socket = true"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        ('defualt_cli = "codex"', "unknown key 'defualt_cli'", "Did you mean 'default_cli'?"),
+        ("max_agents = 5", "unknown key 'max_agents'", None),
+        ("[redis]\nuse_centrl = true", "unknown key 'redis.use_centrl'", "Did you mean 'redis.use_central'?"),
+        ('[redis]\nuse_central = "yes"', "'redis.use_central' must be true or false", None),
+        ("default_cli = 5", "'default_cli' must be text", None),
+        ('[agent_clis]\nm = "x \'y"', "agent_clis.m.command: No closing quotation", None),
+        ('[agent_clis."my cli"]\ncommand = "x"', "'my cli' is not valid", None),
+        ('[agent_clis.m]\ncomand = "x"', "unknown key 'agent_clis.m.comand'", None),
+    ],
+)
+def test_the_global_file_is_checked_as_well(
+    tmp_path: Path, home: Path, text: str, said: str, remedy: str | None
+) -> None:
+    """What is wrong in the global file is said with the global file's name."""
+    (home / "config.toml").write_text(text)
+    (tmp_path / "tinytown.toml").write_text('name = "demo"')
+    with pytest.raises(ConfigInvalid) as caught:
+        config.load(tmp_path)
+    assert str(caught.value).startswith(f"{home / 'config.toml'}: ")
+    assert said in str(caught.value)
+    assert remedy is None or (caught.value.remedy or "").startswith(remedy)
+
+
+def test_the_first_versions_global_file_is_no_obstacle(tmp_path: Path, home: Path) -> None:
+    """It wrote host, port and password of a shared server unasked: they are ignored, and that is said."""
+    (home / "config.toml").write_text(
+        '[redis]\nhost = "127.0.0.1"\nport = 16379\npassword = "tt_hush"\nuse_central = true'
+    )
+    loaded = load(tmp_path, 'name = "demo"')
+
+    assert loaded.redis == RedisConfig(use_central=True)
+    (warning,) = loaded.warnings
+    assert warning.startswith("redis.host, redis.password, redis.port in ")
+    assert "ignored" in warning
+    assert "hush" not in warning
+
+
+def test_secrets_are_blamed_on_the_file_they_are_in(tmp_path: Path, home: Path) -> None:
+    """A secret in the private global file deserves no warning; a password in the town's redis.url does."""
+    (home / "config.toml").write_text('[agent_clis.mine]\ncommand = "x"\nenv = { API_KEY = "sk-1" }')
+    assert load(tmp_path, 'name = "demo"').warnings == ()
+    (warning,) = load(tmp_path, 'name = "demo"\n[redis]\nurl = "redis://u:hunter2@h"').warnings
+    assert warning.startswith("redis.url holds a password")
+    assert "hunter2" not in warning
+    assert load(tmp_path, 'name = "demo"\n[redis]\nurl = "redis://u@h"').warnings == ()
+
+
 SCALAR = st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.datetimes()
 WORD = st.text(max_size=8)
 VALUE = st.recursive(
@@ -332,7 +485,7 @@ def test_any_table_is_a_config_or_one_line(table: dict[str, Any], base: dict[str
         assert "\n" not in str(error)  # noqa: PT017  either way is right
         return
     assert isinstance(built, Config)
-    for section in SECTIONS:
+    for section in OURS:
         for value in dataclasses.asdict(getattr(built, section)).values():
             assert not (isinstance(value, float) and math.isnan(value))
 

@@ -1,21 +1,19 @@
-"""Settings: town file over global file over defaults, as one frozen `Config`.
+"""Settings: environment over town file over global file over defaults, as one frozen `Config`.
 
-Checked by hand over plain dataclasses: every `tt` command reads its town's file, and a validation library
-would double the start-up time of the quick ones (docs/decisions.md).
+Checked by hand over plain dataclasses (config_values.py): every `tt` command reads its town's file, and a
+validation library would double the start-up time of the quick ones (docs/decisions.md).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import tomllib
-import types
-import typing
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tinytown.config_values import is_secret, table, unknown, value
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 from tinytown.ids import check_name
 
@@ -59,6 +57,9 @@ class AgentConfig:
     final_grace_s: float = 10.0
     batch_bytes: int = 65536
     log_bytes: int = 20_000_000
+    isolation: str = "none"
+    copy: tuple[str, ...] = ()
+    setup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +106,27 @@ class Config:
 
     name: str
     default_cli: str = DEFAULT_CLI
+    conductor_cli: str | None = None
     max_agents: int = 10
     redis: RedisConfig = field(default_factory=RedisConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     agent_clis: dict[str, AgentCli] = field(default_factory=dict)
+    townhall: dict[str, Any] = field(default_factory=dict)  # as written; config_townhall.py types it
     warnings: tuple[str, ...] = ()
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "agent.complete_on": ("exit", "explicit"),
-    "redis.appendfsync": ("always", "everysec", "no"),
-    "supervisor.on_give_up": ("keep", "backlog"),
-    "agent_clis.prompt": ("stdin", "file", "argument"),
-}
-# Smallest values; everything else that is a number must not be negative.
-MINIMUM: dict[str, float] = {"max_agents": 1, "agent.max_attempts": 1, "agent.batch_bytes": 1, "supervisor.hung_s": 1}
 FORMER_NAMES = {"default_model": "default_cli"}
-SECRET_KEYS = ("redis.password",)
+# What the global file may set. A CLI may also be its command alone.
+GLOBAL_TYPES: dict[str, Any] = {
+    "default_cli": str,
+    "conductor_cli": str,
+    "agent_clis": dict[str, AgentCli],
+    "redis.use_central": bool,
+}
+# [redis] of the first version's global file, which it wrote unasked.
+FORMER_GLOBAL = frozenset({"redis.host", "redis.port", "redis.password"})
 
 
 def global_dir() -> Path:
@@ -131,76 +134,115 @@ def global_dir() -> Path:
     return Path(os.environ.get("HOME") or "~").expanduser() / ".tt"
 
 
+def global_file() -> Path:
+    """The settings for all towns of this user."""
+    return global_dir() / "config.toml"
+
+
 def load(root: Path) -> Config:
     """Read the settings of the town at `root`.
 
     Raises NotInitialized when there is no town file, ConfigInvalid when a file cannot be used.
     """
-    path = root / TOWN_FILE
-    town = _read(path)
+    return build(load_town(root), root / TOWN_FILE)
+
+
+def load_town(root: Path) -> dict[str, Any]:
+    """The town file as it is written. Raises NotInitialized, ConfigInvalid."""
+    town = _read(root / TOWN_FILE)
     if town is None:
         raise NotInitialized(str(root))
-    return build(town, path)
+    return modern(town)
+
+
+def load_global() -> dict[str, Any]:
+    """The global file, checked; a CLI is always a table. Empty when there is none. Raises ConfigInvalid."""
+    path = global_file()
+    world = modern(_read(path) or {})
+    if isinstance(world.get("agent_clis"), dict):
+        world["agent_clis"] = {
+            name: {"command": cli} if isinstance(cli, str) else cli for name, cli in world["agent_clis"].items()
+        }
+    for name, given in world.items():
+        rows = {f"redis.{key}": inner for key, inner in given.items()} if _is_redis(name, given) else {name: given}
+        for key, inner in rows.items():
+            if key in GLOBAL_TYPES:
+                value(GLOBAL_TYPES[key], inner, key, path)
+            elif key not in FORMER_GLOBAL:
+                raise unknown(key, list(GLOBAL_TYPES), path)
+    for name, cli in value(GLOBAL_TYPES["agent_clis"], world.get("agent_clis", {}), "agent_clis", path).items():
+        _named(name, cli, path)
+    return world
 
 
 def build(town: dict[str, Any], path: Path) -> Config:
     """Check a decoded town file over the global one. Raises ConfigInvalid."""
-    merged = _with_global(_modern(town), path)
+    town, world = modern(town), load_global()
+    merged = _with_global(town, world, path)
     if "name" not in merged:
         raise ConfigInvalid(f"{path}: 'name' is missing.", 'Add the town\'s name: name = "my-project"')
-    config: Config = _table(Config, merged, "", path)
+    config: Config = table(Config, merged, "", path)
+    if config.townhall:
+        from tinytown.config_townhall import check  # noqa: PLC0415  few towns have one
+
+        check(config.townhall, path)
     _check_name(config.name, "Town", path)
     clis = {name: _named(name, cli, path) for name, cli in config.agent_clis.items()}
-    return _from_environment(replace(config, agent_clis=clis, warnings=tuple(_warnings(town, config))))
+    warnings = tuple(_warnings(town, world, config))
+    return _from_environment(replace(config, agent_clis=clis, warnings=warnings))
 
 
-def load_global() -> dict[str, Any]:
-    """`~/.tt/config.toml`, decoded; empty when there is none. Raises ConfigInvalid."""
-    return _read(global_dir() / "config.toml") or {}
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigInvalid(f"{path}: not valid TOML: {error}", "Correct the file and try again.") from error
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _modern(town: dict[str, Any]) -> dict[str, Any]:
-    renamed = {FORMER_NAMES.get(key, key): value for key, value in town.items()}
+def modern(settings: dict[str, Any]) -> dict[str, Any]:
+    """Former names replaced by those of now."""
+    renamed = {FORMER_NAMES.get(key, key): given for key, given in settings.items()}
     redis = renamed.get("redis")
     if isinstance(redis, dict) and redis.get("socket_path") == "redis.sock":
         renamed["redis"] = redis | {"socket_path": ".tt/redis.sock"}  # the form before .tt/ existed
     return renamed
 
 
-def _with_global(town: dict[str, Any], path: Path) -> dict[str, Any]:
-    world = load_global()
+def _read(path: Path) -> dict[str, Any] | None:
+    text = ""
+    try:
+        text = path.read_bytes().decode()
+        return tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        is_json = text.lstrip().startswith("{")
+        json = "Settings are TOML, not JSON: write [redis], and under it use_socket = true"
+        remedy = json if is_json else "Correct the file and try again."
+        raise ConfigInvalid(f"{path}: not valid TOML: {error}", remedy) from error
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _is_redis(name: str, given: object) -> bool:
+    return name == "redis" and isinstance(given, dict)
+
+
+def _with_global(town: dict[str, Any], world: dict[str, Any], path: Path) -> dict[str, Any]:
     merged = dict(town)
-    for key in ("default_cli",):
+    for key in ("default_cli", "conductor_cli"):
         if key in world:
             merged.setdefault(key, world[key])
     own = merged.get("agent_clis", {})
-    shared = world.get("agent_clis", {})
-    for table, file in ((own, path), (shared, global_dir() / "config.toml")):
-        if not isinstance(table, dict):
-            raise ConfigInvalid(f"{file}: 'agent_clis' must be a table.")
-    if shared:
-        as_tables = {n: {"command": c} if isinstance(c, str) else c for n, c in shared.items()}
-        merged["agent_clis"] = as_tables | own
-    central = world.get("redis", {})
-    if isinstance(central, dict) and "use_central" in central and isinstance(merged.get("redis", {}), dict):
-        merged["redis"] = {"use_central": central["use_central"]} | merged.get("redis", {})
+    if not isinstance(own, dict):
+        raise ConfigInvalid(f"{path}: 'agent_clis' must be a table.")
+    merged["agent_clis"] = world.get("agent_clis", {}) | own
+    shared = world.get("redis", {})
+    if "use_central" in shared and isinstance(merged.get("redis", {}), dict):
+        merged["redis"] = {"use_central": shared["use_central"]} | merged.get("redis", {})
     return merged
 
 
 def _named(name: str, cli: AgentCli, path: Path) -> AgentCli:
     _check_name(name, "CLI", path)
+    if cli.name not in {"", name}:
+        raise ConfigInvalid(
+            f"{path}: agent_clis.{name}.name is {cli.name!r}; a CLI has the name of its table.",
+            f"Leave 'name' out, or rename the table to [agent_clis.{cli.name}].",
+        )
     try:
         shlex.split(cli.command)
     except ValueError as error:
@@ -236,77 +278,22 @@ def _secret(text: str, where: str) -> str:
     return found
 
 
-def _warnings(town: dict[str, Any], config: Config) -> list[str]:
+def _warnings(town: dict[str, Any], world: dict[str, Any], config: Config) -> list[str]:
     found = []
-    password = config.redis.password
-    if isinstance(town.get("redis"), dict) and password and not password.startswith("$"):
+    own = town.get("redis", {})
+    if is_secret("redis.password", own.get("password", "")):
         found.append(f'redis.password is written out in {TOWN_FILE}; use password = "$VAR" and set VAR instead.')
-    for name, cli in config.agent_clis.items():
-        if any(_is_secret(k, v) for k, v in cli.env.items()):
-            found.append(f'agent_clis.{name}.env holds a secret in {TOWN_FILE}; write "$VAR" and set VAR instead.')
+    if "@" in own.get("url", "") and ":" in own["url"].partition("://")[2].rpartition("@")[0]:
+        found.append(f"redis.url holds a password in {TOWN_FILE}; set REDIS_URL or TINYTOWN_REDIS_PASSWORD instead.")
+    found += [
+        f'agent_clis.{name}.env holds a secret in {TOWN_FILE}; write "$VAR" and set VAR instead.'
+        for name in town.get("agent_clis", {})
+        if any(is_secret(f"agent_clis.{name}.env.{k}", v) for k, v in config.agent_clis[name].env.items())
+    ]
+    if "townhall" in town:
+        found.append(f"[townhall] in {TOWN_FILE} is ignored: this version has no town hall.")
+    former = sorted(FORMER_GLOBAL & {f"redis.{key}" for key in world.get("redis", {})})
+    if former:
+        where = f"the shared server is at {global_dir() / 'redis.sock'}"
+        found.append(f"{', '.join(former)} in {global_file()}: ignored; {where}.")
     return found
-
-
-def _is_secret(name: str, value: str) -> bool:
-    upper = name.upper()
-    return bool(value) and not value.startswith("$") and any(w in upper for w in ("KEY", "SECRET", "TOKEN", "PASSW"))
-
-
-def _table(cls: type[Any], raw: object, where: str, path: Path) -> Any:
-    if not isinstance(raw, dict):
-        raise ConfigInvalid(f"{path}: {where.rstrip('.')!r} must be a table.")
-    known = {f.name: f for f in fields(cls) if f.name != "warnings"}
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        if key not in known:
-            raise _unknown(f"{where}{key}", [f"{where}{name}" for name in known], path)
-        values[key] = _value(hints[key], value, f"{where}{key}", path)
-    for name, f in known.items():
-        if name not in values and f.default is MISSING and f.default_factory is MISSING:
-            raise ConfigInvalid(f"{path}: '{where}{name}' is missing.")
-    return cls(**values)
-
-
-def _value(hint: Any, value: object, where: str, path: Path) -> Any:
-    if is_dataclass(hint):
-        return _table(typing.cast("type", hint), value, where + ".", path)
-    origin = typing.get_origin(hint)
-    if origin is dict:
-        return _mapping(hint, value, where, path)
-    if origin is types.UnionType:
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            value = float(value)
-    # nan is the only value that is not itself; no bound would hold it
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)) or value != value:  # noqa: PLR0124
-        wanted = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
-        raise ConfigInvalid(f"{path}: {where!r} must be {wanted}, not {value!r}.")
-    return _in_range(value, where, path)
-
-
-def _mapping(hint: Any, value: object, where: str, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigInvalid(f"{path}: {where!r} must be a table.")
-    inner = typing.get_args(hint)[1]
-    return {name: _value(inner, item, f"{where}.{name}", path) for name, item in value.items()}
-
-
-def _in_range(value: Any, where: str, path: Path) -> Any:
-    parts = where.split(".")
-    general = f"{parts[0]}.{parts[-1]}" if len(parts) > 2 else where  # agent_clis.<name>.prompt
-    if general in CHOICES and value not in CHOICES[general]:
-        raise ConfigInvalid(f"{path}: {where!r} must be one of {', '.join(CHOICES[general])}, not {value!r}.")
-    least = MINIMUM.get(general, 0)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value < least:
-        raise ConfigInvalid(f"{path}: {where!r} must be {least:g} or more, not {value!r}.")
-    return value
-
-
-def _unknown(key: str, known: list[str], path: Path) -> ConfigInvalid:
-    import difflib  # noqa: PLC0415  only an error needs it
-
-    near = difflib.get_close_matches(key, known, n=1)
-    remedy = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(sorted(known))}"
-    return ConfigInvalid(f"{path}: unknown key {key!r}.", remedy)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tinytown.config import global_dir
-from tinytown.errors import ConfigInvalid, Forbidden
+from tinytown import clock, config
+from tinytown.config import TOWN_FILE, global_dir
+from tinytown.errors import ConfigInvalid, Forbidden, TinytownError
 from tinytown.files import locked, write_atomic
+from tinytown.services import servers
+from tinytown.town import Town
+
+SURVEY_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class State(StrEnum):
+    """How a registered town is found."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    NO_CONFIG = "no_config"
+    BROKEN_CONFIG = "broken_config"
+    NOT_FOUND = "not_found"
+
+
+class Seen(NamedTuple):
+    """One registered town. Counts of agents only online; `active`: those that are wanted to run."""
+
+    name: str
+    path: str
+    state: State
+    agents: int | None = None
+    active: int | None = None
+    problem: str | None = None
+
+
+class Registered(NamedTuple):
     """One entry."""
 
     name: str
@@ -28,6 +54,43 @@ def path() -> Path:
 def listing() -> list[Registered]:
     """The towns, in the order of the file. Raises ConfigInvalid."""
     return [Registered(str(town["name"]), str(town["path"])) for town in _read()["towns"]]
+
+
+def survey() -> list[Seen]:
+    """Look at each registered town; starts nothing. Raises ConfigInvalid, Forbidden.
+
+    Takes about SURVEY_S seconds at most, however many servers hang: who comes after that is not asked.
+    """
+    deadline = clock.monotonic() + SURVEY_S
+    return [_look(entry, deadline) for entry in listing()]
+
+
+def _look(entry: Registered, deadline: float) -> Seen:
+    root = Path(entry.path).expanduser()
+    if not os.path.isdir(root):
+        return Seen(*entry, State.NOT_FOUND)
+    if not os.path.isfile(root / TOWN_FILE):
+        return Seen(*entry, State.NO_CONFIG)
+    try:
+        town = Town(root, config.load(root), is_hurried=True)
+    except ConfigInvalid as error:
+        return Seen(*entry, State.BROKEN_CONFIG, problem=str(error))
+    if clock.monotonic() > deadline:
+        return Seen(*entry, State.OFFLINE, problem="not asked: others took too long")
+    return _ask(entry, town)
+
+
+def _ask(entry: Registered, town: Town) -> Seen:
+    keys, connector = town.store.keys, town.store.connector
+    if connector.is_managed and connector.socket is not None and not servers.is_listening(town):
+        return Seen(*entry, State.OFFLINE)
+    try:
+        agents, active = town.store.read(("HLEN", keys.agents), ("HLEN", keys.wanted))
+    except TinytownError as error:
+        return Seen(*entry, State.OFFLINE, problem=str(error))
+    finally:
+        town.store.close()
+    return Seen(*entry, State.ONLINE, int(agents), int(active))
 
 
 def add(name: str, root: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from tinytown.services.toml_lines import quoted
 
 _TEXT = """\
-# The settings of this town. What is commented out shows the default.
+# The settings of this town. What is commented out shows the default. See what counts with: tt config
 
 name = {name}
 default_cli = {cli}   # claude, auggie, codex, codex-mini, aider, gemini, copilot, cursor, opencode, demo
+# conductor_cli = "claude"         # what tt conductor runs; default_cli if not set
 max_agents = 10
 
 [redis]
@@ -32,6 +33,9 @@ aof_path = ".tt/redis.aof"
 # retry_delay_s = 2
 # round_timeout_s = 3600
 # silence_timeout_s = 0            # end a round that prints nothing for so long; 0: never
+# isolation = "none"               # "worktree": each agent has a git worktree and branch of its own
+# copy = []                        # files to copy into a new worktree, such as [".env", "config/*.local"]
+# setup = ""                       # a shell command to run once in a new worktree, such as "npm ci"
 
 # [supervisor]
 # restart_intensity = 5            # restarts of one agent in restart_period_s before giving it up
@@ -59,9 +63,4 @@ aof_path = ".tt/redis.aof"
 
 def town_file(name: str, default_cli: str) -> str:
     """`tinytown.toml` with comments."""
-    return _TEXT.format(name=_quoted(name), cli=_quoted(default_cli))
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are among TOML's."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _TEXT.format(name=quoted(name), cli=quoted(default_cli))

@@ -1,0 +1,1 @@
+"""What `tt doctor` looks at: the machine, the town."""
