@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from tinytown.model_cli.catalog import PROMPT, PROMPT_FILE, ModelCli
 ARGUMENT_MAX = 100_000  # the kernel's limit for one argument is 128 KiB
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen itself
 SETPRIV = shutil.which("setpriv")
-_OWN_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_", "TINYTOWN_")
+# Those of git: a hook or alias of git that started the town means another checkout than the agent's.
+_OWN_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_", "TINYTOWN_", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 @dataclass(slots=True)
@@ -49,12 +51,12 @@ def prepare(cli: ModelCli, prompt: str, runs_dir: Path) -> Launch:
     try:
         if cli.prompt == "file":
             path = _prompt_file(data, runs_dir)
-            return Launch(_with(cli, PROMPT_FILE, str(path)), nothing, path)
+            return Launch(with_prompt(cli, str(path)), nothing, path)
         if len(data) > ARGUMENT_MAX:
             path = _prompt_file(data, runs_dir)
             short = f"Your instructions are in the file {path} - read all of it and do what it says."
-            return Launch(_with(cli, PROMPT, short), nothing, path)
-        return Launch(_with(cli, PROMPT, data.replace(b"\0", "\ufffd".encode()).decode()), nothing)
+            return Launch(with_prompt(cli, short), nothing, path)
+        return Launch(with_prompt(cli, data.replace(b"\0", "\ufffd".encode()).decode()), nothing)
     except OSError:
         os.close(nothing)
         raise
@@ -71,6 +73,23 @@ def environment(cli: ModelCli, given: Mapping[str, str]) -> dict[str, str]:
     if "PATH" in cli.env and "PATH" in given:
         merged["PATH"] = given["PATH"].split(os.pathsep)[0] + os.pathsep + cli.env["PATH"]
     return merged
+
+
+def own_path() -> str:
+    """PATH with the folder of this `tt` first."""
+    own = os.path.dirname(sys.executable)
+    if not os.path.exists(os.path.join(own, "tt")):
+        found = shutil.which("tt")
+        own = os.path.dirname(found) if found else own
+    return f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def with_prompt(cli: ModelCli, value: str) -> list[str]:
+    """The command line with the prompt, or the path of its file, where the CLI takes it."""
+    placeholder = PROMPT_FILE if cli.prompt == "file" else PROMPT
+    if any(placeholder in word for word in cli.argv):
+        return [word.replace(placeholder, value) for word in cli.argv]
+    return [*cli.argv, *([cli.prompt_flag] if cli.prompt_flag else []), value]
 
 
 def spawn(launch: Launch, output: int, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -116,12 +135,6 @@ def _spawn_by_fork(
         return subprocess.Popen(argv, start_new_session=True, preexec_fn=in_child, **common)  # noqa: PLW1509  no thread in this process
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _with(cli: ModelCli, placeholder: str, value: str) -> list[str]:
-    if any(placeholder in word for word in cli.argv):
-        return [word.replace(placeholder, value) for word in cli.argv]
-    return [*cli.argv, *([cli.prompt_flag] if cli.prompt_flag else []), value]
 
 
 def _memory_file(data: bytes) -> int:

@@ -21,6 +21,7 @@ class Prompt:
     """What a round is about.
 
     `team` is (name, role, state); `attempts` the number of this attempt by message id; `names` those of senders by id.
+    `branch` is that of the agent's own worktree, None in the main checkout.
     """
 
     town: str
@@ -38,6 +39,8 @@ class Prompt:
     attempts: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     complete_on: str = "exit"
+    branch: str | None = None
+    main_checkout: str = ""
 
 
 def render(p: Prompt) -> str:
@@ -54,6 +57,13 @@ def _who(p: Prompt) -> str:
         f"Your agent id is {p.agent_id}. This is round {p.round_number} of at most {p.max_rounds}.",
         "Nobody watches this session: do the work below now, without asking for confirmation.",
     ]
+    if p.branch is not None:
+        lines += [
+            "",
+            f"You are in a git worktree of your own, on the branch `{p.branch}`; nobody else works in it.",
+            "Commit there what you finish, and stay on that branch. What you commit is merged into the main checkout",
+            f"by whoever reviews it: change nothing in {p.main_checkout} yourself.",
+        ]
     if p.team:
         lines += ["", "Your team mates:", ""]
         lines += [f"- {name}{f' ({role})' if role else ''}: {state}" for name, role, state in p.team]

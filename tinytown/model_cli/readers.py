@@ -112,7 +112,7 @@ class TinytownReader(TextReader):
     """Text of the user's own scripts, which may say how they ended in their last line.
 
     `tinytown-outcome: {"kind": "rate_limited", "until": <epoch s> | "retry_after_s": n, "detail": "..."}`;
-    `kind` is any OutcomeKind but `stopped`, which only the town itself can know.
+    `kind` is any OutcomeKind but `stopped` and `unprepared`, which only the town itself can know.
     """
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class TinytownReader(TextReader):
             kind = OutcomeKind(said["kind"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        if kind is OutcomeKind.STOPPED:
+        if kind in {OutcomeKind.STOPPED, OutcomeKind.UNPREPARED}:
             return None
         self.error = str(said.get("detail") or "")
         self.limited_until = number(said.get("until"))

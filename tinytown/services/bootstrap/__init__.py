@@ -1,0 +1,1 @@
+"""Putting a redis-server into `~/.tt/bin`."""
