@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 from tests.support.builders import QUICK
 from tinytown.errors import Conflict, Invalid
-from tinytown.ids import RESERVED_NAMES, SUPERVISOR_ID, check_name, is_id, match_prefix, new_id, short
+from tinytown.ids import RESERVED_NAMES, SUPERVISOR_ID, check_name, derived_id, is_id, match_prefix, new_id, short
 
 ONE = "aaaa1111-0000-4000-8000-000000000000"
 TWO = "aaaa2222-0000-4000-8000-000000000000"
+
+
+def test_derived_ids() -> None:
+    """The same names give the same id, of version 8; other names, or the same run together, another."""
+    assert derived_id("town", "a") == derived_id("town", "a")
+    assert is_id(derived_id("town", "\udcff"))
+    assert uuid.UUID(derived_id("town", "a")).version == 8
+    assert len({derived_id("town", "a"), derived_id("towna"), derived_id("tow", "na"), derived_id("a", "town")}) == 4
 
 
 def test_new_ids_are_random_version_4_uuids() -> None:

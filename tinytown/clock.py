@@ -16,7 +16,7 @@ def now() -> datetime:
 
 def stamp(moment: datetime | None = None) -> str:
     """RFC 3339 text with microseconds and `Z`, as records hold it."""
-    return (moment or now()).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (moment or now()).astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def parse(text: str) -> datetime:

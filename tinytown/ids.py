@@ -23,7 +23,18 @@ def new_id() -> str:
     Made from `os.urandom` because importing `uuid` costs a command several milliseconds.
     """
     raw = bytearray(os.urandom(16))
-    raw[6] = (raw[6] & 0x0F) | 0x40
+    return _uuid(raw, 4)
+
+
+def derived_id(*names: str) -> str:
+    """Make the UUID (version 8) that these names give each time."""
+    from hashlib import sha256  # noqa: PLC0415  only plans need it
+
+    return _uuid(bytearray(sha256("\0".join(names).encode("utf-8", "surrogatepass")).digest()[:16]), 8)
+
+
+def _uuid(raw: bytearray, version: int) -> str:
+    raw[6] = (raw[6] & 0x0F) | (version << 4)
     raw[8] = (raw[8] & 0x3F) | 0x80
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tinytown.domain.outcome import Outcome
 from tinytown.domain.record import dump
 from tinytown.files import read_json, write_atomic
-from tinytown.processes import Identity
+from tinytown.processes import Identity, is_alive
 
 STARTS_KEPT = 64
 
@@ -144,3 +144,20 @@ class Journal:
                 self.write_round(entry.settled(), sync=False)
             else:
                 self._round.unlink()
+
+    def discard(self) -> bool:
+        """Remove both files of a process that has ended, and the folder if nothing else is in it; False: it lives.
+
+        A file is looked at aside: one that a new actor has just written goes back to its place. Raises OSError.
+        """
+        for path in (self._actor, self._round):
+            aside = path.with_suffix(".old")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, aside)
+            if path == self._actor and is_alive(Identity.from_dict(read_json(aside))):
+                os.rename(aside, path)
+                return False
+            aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a worktree is in it
+            self.folder.rmdir()
+        return True

@@ -76,6 +76,13 @@ def test_an_older_name_of_running_is_understood() -> None:
     assert Task.from_json(text).state is TaskState.RUNNING
 
 
+def test_the_id_in_the_plan_is_a_tag() -> None:
+    """The first tag `plan:<id>`; a task that came from no plan has none."""
+    assert make_task(tags=["x", "plan:auth:1"]).plan_id == "auth:1"
+    assert make_task(tags=["x", "planner"]).plan_id is None
+    assert make_task(tags=None).plan_id is None
+
+
 def test_states_are_stored_in_lower_case() -> None:
     """Enums in records are their lower-case words."""
     assert '"state":"draining"' in make_agent(state=AgentState.DRAINING).to_json()
@@ -117,11 +124,12 @@ def test_the_rules_are_complete() -> None:
 
 
 def test_what_is_not_the_agents_fault_is_not_charged() -> None:
-    """Rate limit, login, a missing CLI and a stop charge nothing; everything else does."""
+    """Rate limit, login, a missing CLI, a stop and a worktree that is not ready charge nothing; the rest does."""
     free = {kind for kind, rule in RULES.items() if not rule.charged}
+    held = {OutcomeKind.RATE_LIMITED, OutcomeKind.AUTH_FAILED, OutcomeKind.NOT_FOUND}
 
-    assert free == {OutcomeKind.RATE_LIMITED, OutcomeKind.AUTH_FAILED, OutcomeKind.NOT_FOUND, OutcomeKind.STOPPED}
-    assert {k for k, r in RULES.items() if r.follow_up is FollowUp.HOLD_CLI} == free - {OutcomeKind.STOPPED}
+    assert free == held | {OutcomeKind.STOPPED, OutcomeKind.UNPREPARED}
+    assert {k for k, r in RULES.items() if r.follow_up is FollowUp.HOLD_CLI} == held
     assert [k for k, r in RULES.items() if r.follow_up is FollowUp.DONE] == [OutcomeKind.OK]
 
 

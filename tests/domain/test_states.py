@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import AT, QUICK, make_task
-from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, AgentState, TaskState, advance
+from tinytown.domain.states import TASK_RESET, TASK_RETRY, TASK_TRANSITIONS, AgentState, TaskState, advance
 from tinytown.errors import Conflict, IllegalTransition
 
 P, A, R = TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING
@@ -40,6 +40,16 @@ def test_only_failed_and_cancelled_tasks_are_retried(old: TaskState, new: TaskSt
     else:
         with pytest.raises(Conflict):
             advance(old, new, TASK_RETRY)
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(TaskState, TaskState)))
+def test_a_reset_leads_out_of_every_ended_state(old: TaskState, new: TaskState) -> None:
+    """Also out of completed; an open task is not reset."""
+    if old in ENDED and new in {P, A}:
+        assert advance(old, new, TASK_RESET) is new
+    else:
+        with pytest.raises(Conflict):
+            advance(old, new, TASK_RESET)
 
 
 def test_the_table_names_every_state() -> None:

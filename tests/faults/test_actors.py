@@ -10,7 +10,7 @@ from tests.faults.conftest import NewTown
 from tests.support.running_town import RunningTown
 from tinytown import processes
 from tinytown.domain.states import AgentState, TaskState
-from tinytown.services import agents, messages
+from tinytown.services import agents, messages, waiting
 from tinytown.store.agents import save_wish
 from tinytown.town import change
 
@@ -159,17 +159,17 @@ def another_epoch(town: RunningTown, name: str) -> None:
 def test_kill_finishes_the_round(town: RunningTown) -> None:
     """`kill` lets the running round end, leaves the rest of the mail, and the agent is stopped."""
     town.spawn("ann")
-    running, waiting = town.assign("ann", "await go"), town.assign("ann")
+    running, queued = town.assign("ann", "await go"), town.assign("ann")
     town.wait_run(running)
     agents.kill(town.town, "ann")
     assert town.agent("ann").state is AgentState.WORKING
     town.go()
     town.wait_done(running)
-    assert agents.wait(town.town, "ann", 10) is AgentState.STOPPED
+    assert waiting.for_agent(town.town, "ann", 10) is AgentState.STOPPED
     town.check()
-    assert town.task(waiting).state is TaskState.ASSIGNED
+    assert town.task(queued).state is TaskState.ASSIGNED
     agents.restart(town.town, "ann")
-    town.wait_done(waiting)
+    town.wait_done(queued)
 
 
 def test_kill_now(town: RunningTown) -> None:
@@ -178,7 +178,7 @@ def test_kill_now(town: RunningTown) -> None:
     task = town.assign("ann", "first ignore-term", "first child kid", "first hang")
     town.wait((town.control / "kid").exists, "the model's child")
     agents.kill(town.town, "ann", now=True)
-    assert agents.wait(town.town, "ann", 10) is AgentState.STOPPED
+    assert waiting.for_agent(town.town, "ann", 10) is AgentState.STOPPED
     assert not town.models("ann")
     town.check()
     assert town.task(task).state is TaskState.ASSIGNED
@@ -199,7 +199,7 @@ def test_kill_of_an_agent_that_just_died(town: RunningTown) -> None:
     town.kill(actor, signal.SIGSTOP)
     agents.kill(town.town, "ann")
     town.kill(actor)
-    assert agents.wait(town.town, "ann", 10) is AgentState.STOPPED
+    assert waiting.for_agent(town.town, "ann", 10) is AgentState.STOPPED
     assert town.task(task).state is TaskState.ASSIGNED
 
 
@@ -230,7 +230,7 @@ def test_kill_of_an_orphan(town: RunningTown, *, now: bool) -> None:
     agents.kill(town.town, "ann", now=now)
     if not now:
         town.go()
-    assert agents.wait(town.town, "ann", 10) is AgentState.STOPPED
+    assert waiting.for_agent(town.town, "ann", 10) is AgentState.STOPPED
     town.settle()
     assert town.task(task).state is (TaskState.ASSIGNED if now else TaskState.COMPLETED)
     town.start()
@@ -241,9 +241,9 @@ def test_kill_of_an_orphan(town: RunningTown, *, now: bool) -> None:
 def test_new_agent_of_the_same_name_takes_over(town: RunningTown) -> None:
     """A name whose agent was killed in mid-round gets a new agent, which does the old one's work."""
     town.spawn("ann")
-    task, waiting = town.assign("ann", "first hang"), town.assign("ann")
+    task, queued = town.assign("ann", "first hang"), town.assign("ann")
     town.wait_run(task)
     agents.kill(town.town, "ann", now=True)
-    agents.wait(town.town, "ann", 10)
+    waiting.for_agent(town.town, "ann", 10)
     town.spawn("ann")
-    town.wait_done(task, waiting)
+    town.wait_done(task, queued)

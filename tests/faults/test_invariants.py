@@ -70,6 +70,9 @@ CASES: dict[str, tuple[Callable[[Scene], object], str]] = {
     "an index that lies": (lambda s: s.redis.zadd(s.keys.tasks("failed"), {s.done: 1}), "in the index as failed"),
     "no index": (lambda s: s.redis.zrem(s.keys.tasks("completed"), s.done), "not in the index"),
     "backlog twice": (lambda s: s.redis.rpush(s.keys.backlog, s.waiting), "2 times in the backlog"),
+    "parked and waiting": (lambda s: s.redis.sadd(s.keys.dependents(s.done), s.waiting), "and waits for others"),
+    "waiting for what is done": (lambda s: s.redis.sadd(s.keys.dependents(s.done), s.waiting), "1 wait for it"),
+    "waiting unsaid": (lambda s: s.redis.sadd(s.keys.dependents(s.done), s.waiting), "does not say so"),
     "a record gone": (lambda s: s.redis.delete(s.keys.task(s.waiting)), "without a record"),
     "a task changed by hand": (
         lambda s: s.edit(s.keys.task(s.done), '"completed"', '"assigned"'),

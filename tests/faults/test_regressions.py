@@ -22,7 +22,7 @@ from tinytown.domain.task import Task
 from tinytown.errors import Conflict
 from tinytown.files import FileLock
 from tinytown.processes import Identity
-from tinytown.services import agents, backlog, supervision, tasks
+from tinytown.services import agents, backlog, supervision, tasks, waiting
 from tinytown.services.caller import Caller
 
 pytestmark = pytest.mark.fault
@@ -243,7 +243,7 @@ def test_an_orphan_is_adopted_though_it_is_to_go(town: RunningTown) -> None:
     with orphan_that_stands_still(town) as actor:
         town.wait(lambda: supervision.status(town.town)["children"], "the adoption")  # type: ignore[index]
         town.kill(actor, signal.SIGCONT)
-        assert agents.wait(town.town, "ann", 5) is AgentState.STOPPED
+        assert waiting.for_agent(town.town, "ann", 5) is AgentState.STOPPED
         town.wait(lambda: not processes.is_alive(actor), "the end of the actor", 2)
 
 
@@ -252,7 +252,7 @@ def test_an_orphan_is_adopted_though_it_is_to_go(town: RunningTown) -> None:
 def test_an_orphan_that_does_not_go_is_ended(town: RunningTown) -> None:
     """When its lease has lapsed it counts as hung: it is killed, and its agent is stopped."""
     with orphan_that_stands_still(town) as actor:
-        assert agents.wait(town.town, "ann", 60) is AgentState.STOPPED
+        assert waiting.for_agent(town.town, "ann", 60) is AgentState.STOPPED
         assert not processes.is_alive(actor)
 
 
@@ -312,4 +312,4 @@ def test_another_host_name(town: RunningTown) -> None:
     done = subprocess.run([*renamed, *TT, "--town", town.root, "restart", "ann"], capture_output=True, check=False)
     assert b"still active" in done.stderr
     agents.kill(town.town, "ann")
-    assert agents.wait(town.town, "ann", 5) is AgentState.STOPPED
+    assert waiting.for_agent(town.town, "ann", 5) is AgentState.STOPPED

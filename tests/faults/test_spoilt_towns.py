@@ -17,7 +17,7 @@ from tinytown import clock
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.files import FileLock
 from tinytown.processes import Identity, cpu_and_memory
-from tinytown.services import agents
+from tinytown.services import agents, waiting
 from tinytown.store.agents import read_wish
 from tinytown.town import change
 
@@ -95,7 +95,7 @@ def test_a_claim_of_the_wrong_type(town: RunningTown, *, stops: bool) -> None:
     assert lines(town.log) - before <= 4
     town.town.store.redis.delete(key)
     if stops:
-        assert agents.wait(town.town, "ann", 5) is AgentState.STOPPED
+        assert waiting.for_agent(town.town, "ann", 5) is AgentState.STOPPED
     else:
         town.task_done("ann")
 
@@ -161,6 +161,7 @@ def test_no_room_for_the_outcome(town: RunningTown) -> None:
     town.spawn("ann")
     task = town.assign("ann", "await go", "say forty-two")
     town.wait_run(task)
+    town.wait(lambda: (entry := town.journal("ann").round()) and entry.model, "the journal to name the model")
     actor = town.actor("ann")
     with no_room(town, actor):
         town.go()

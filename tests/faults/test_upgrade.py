@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import NewTown
-from tinytown.services import agents
+from tinytown.services import agents, waiting
 
 pytestmark = pytest.mark.fault
 
@@ -23,7 +23,7 @@ def test_nothing_of_ours_is_imported_late(new_town: NewTown, monkeypatch: pytest
     town.kill_redis()
     town.wait(lambda: town.task(failed).state == "failed", "the task to fail")
     agents.kill(town.town, "bob")
-    agents.wait(town.town, "bob", 10)
+    waiting.for_agent(town.town, "bob", 10)
     town.settle()
     with town.log.open() as log:
         log.seek(started)

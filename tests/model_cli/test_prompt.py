@@ -36,6 +36,14 @@ def test_says_who_and_with_whom() -> None:
     assert "- ui (frontend): idle\n- qa: working" in text
 
 
+def test_worktree() -> None:
+    """An agent in a worktree is told of its branch and of the checkout it must leave alone; the others of neither."""
+    text = prompt(branch="tt/my-town/backend", main_checkout="/home/me/project")
+    assert "on the branch `tt/my-town/backend`" in text
+    assert "change nothing in /home/me/project" in text
+    assert "worktree" not in prompt(main_checkout="/home/me/project")
+
+
 def test_actionable_text_is_whole() -> None:
     """Every actionable message is there in full with its ids, however long."""
     work = task("Build it.\n" + "detail " * 20_000)

@@ -31,7 +31,7 @@ from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, TimedOut
 from tinytown.journal import ActorEntry
 from tinytown.processes import Identity
-from tinytown.services import agents, messages
+from tinytown.services import agents, messages, waiting
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.store.agents import save_wish
@@ -387,14 +387,14 @@ def test_waiting_for_an_end(town: Town) -> None:
     """Returns the last state as soon as the wish is gone; a time-out says how it stands."""
     agent = register(town)
     with pytest.raises(TimedOut, match=r"did not finish within 0.05 s \(idle\)"):
-        agents.wait(town, "backend", 0.05)
+        waiting.for_agent(town, "backend", 0.05)
 
     def work(number: int) -> str:
         own = same_town(town)
-        return agents.wait(own, agent.id, 15).value if number else agents.kill(own, "backend").state.value
+        return waiting.for_agent(own, agent.id, 15).value if number else agents.kill(own, "backend").state.value
 
     assert in_processes(2, work) == ["idle", "stopped"]
-    assert agents.wait(town, "backend", 0) is AgentState.STOPPED
+    assert waiting.for_agent(town, "backend", 0) is AgentState.STOPPED
 
 
 @pytest.mark.parametrize("break_it", [

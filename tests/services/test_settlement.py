@@ -193,7 +193,7 @@ def test_questions(town: Town, kind: OutcomeKind) -> None:
     settle(town, here.agent.id, 1, end(kind))
 
     asked = [parse(text) for text in texts(town, "inbox", ids.SUPERVISOR_ID)]
-    if kind in {K.NEEDS_INPUT, K.AUTH_FAILED, K.NOT_FOUND}:
+    if kind in {K.NEEDS_INPUT, K.AUTH_FAILED, K.NOT_FOUND, K.UNPREPARED}:
         (question,) = asked
         assert (question.type, question.sender) == ("query", here.agent.id)
         assert question.text == f"Agent 'backend' (true) needs you: {kind}: why"

@@ -19,6 +19,8 @@ COMMANDS: list[tuple[str, tuple[str | float, ...], str]] = [
     ("HSET", ("field", "x"), "hash"),
     ("HDEL", ("field",), "hash"),
     ("HINCRBY", ("field", 1), "hash"),
+    ("SADD", ("x",), "set"),
+    ("SREM", ("x",), "set"),
     ("ZADD", (1, "x"), "zset"),
     ("ZREM", ("x",), "zset"),
     ("XADD", ("*", "field", "x"), "stream"),

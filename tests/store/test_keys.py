@@ -8,8 +8,8 @@ from tinytown.store.keys import PREFIX, TABLE, Keys
 
 KEYS = Keys("demo")
 WITH_ID = ["agent", "stats", "inbox", "urgent", "claimed", "dead", "attempts", "sent", "wake", "stop", "pause", "lease",
-           "hold", "activity", "task", "tasks"]  # fmt: skip
-WITHOUT = ["agents", "wanted", "backlog", "events", "broadcast"]
+           "hold", "activity", "task", "tasks", "dependents", "snapshot"]  # fmt: skip
+WITHOUT = ["agents", "wanted", "backlog", "releases", "events", "broadcast"]
 
 
 @pytest.mark.parametrize("kind", WITH_ID)

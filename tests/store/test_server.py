@@ -314,18 +314,20 @@ def test_a_changed_aof_path_does_not_hide_the_data(town: Make) -> None:
 
 
 @pytest.mark.parametrize("aof_path", [".tt/redis.aof", "state/town.aof"])
-def test_a_single_append_only_file_is_loaded(town: Make, aof_path: str) -> None:
-    """What another machine saved at aof_path becomes the town's data."""
+def test_a_saved_file_is_left_to_restore(town: Make, aof_path: str) -> None:
+    """What another machine saved at aof_path is neither loaded nor moved by a start; the town begins empty."""
     live = town(aof_path=aof_path)
     file = live.root / aof_path
     file.parent.mkdir(exist_ok=True)
-    file.write_bytes(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n")
+    saved = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n"
+    file.write_bytes(saved)
     live.start()
-    assert live.client().get("key") == "value"
+    assert live.client().get("key") is None
     live.client().set("more", "1")
     live.kill()
     live.start()
-    assert (live.client().get("key"), live.client().get("more")) == ("value", "1")
+    assert (live.client().get("key"), live.client().get("more")) == (None, "1")
+    assert file.read_bytes() == saved
 
 
 def test_tcp_host_port_bind_and_password(town: Make) -> None:

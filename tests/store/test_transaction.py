@@ -25,12 +25,13 @@ Expect = Callable[[Transaction], None]
 
 @pytest.fixture
 def keys(town: Town) -> dict[str, str]:
-    """A string, a hash, a list; and keys that are not there."""
+    """A string, a hash, a list, a set; and keys that are not there."""
     redis = town.store.redis
-    made = {kind: f"tt:{town.name}:test:{kind}" for kind in ("string", "hash", "list", "none", "out")}
+    made = {kind: f"tt:{town.name}:test:{kind}" for kind in ("string", "hash", "list", "set", "none", "out")}
     redis.set(made["string"], "old")
     redis.hset(made["hash"], "field", "old")
     redis.rpush(made["list"], "a", "b")
+    redis.sadd(made["set"], "a", "b")
     return made
 
 
@@ -54,6 +55,12 @@ EXPECTATIONS: list[tuple[str, str, tuple[object, ...], bool]] = [
     ("expect_length", "list", (2,), True),
     ("expect_length", "list", (1,), False),
     ("expect_length", "none", (0,), True),
+    ("expect_size", "set", (2,), True),
+    ("expect_size", "set", (1,), False),
+    ("expect_size", "none", (0,), True),
+    ("expect_in_set", "set", ("b",), True),
+    ("expect_in_set", "set", ("c",), False),
+    ("expect_in_set", "none", ("b",), False),
     ("expect_fewer_fields", "hash", (2,), True),
     ("expect_fewer_fields", "hash", (1,), False),
     ("expect_fewer_fields", "none", (1,), True),

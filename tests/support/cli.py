@@ -93,14 +93,15 @@ class Tt:
             finally:
                 process.kill()
 
-    def on_terminal(self, *args: str, env: dict[str, str | None] | None = None) -> tuple[int, str]:
-        """Run it on a terminal of its own; exit code, and everything it showed."""
+    def on_terminal(self, *args: str, env: dict[str, str | None] | None = None, typed: str = "") -> tuple[int, str]:
+        """Run it on a terminal of its own, where `typed` waits to be read; exit code, and everything it showed."""
         pid, master = pty.fork()
         if pid == 0:
             os.chdir(self.cwd)
             os.execve(  # noqa: S606  the child of pty.fork
                 TT, [str(TT), *self._args(args)], {"TERM": "xterm-256color"} | self._environment(env)
             )
+        os.write(master, typed.encode())
         shown = b""
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while select.select([master], [], [], TIMEOUT_S)[0] and (block := os.read(master, 65536)):

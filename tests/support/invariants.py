@@ -48,7 +48,7 @@ return found
 WAITING = ("inbox", "urgent", "claimed")
 PLACES = (*WAITING, "dead")
 OWNED = {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activity"}  # kinds of an agent's keys
-SINGLE = {"agents", "wanted", "backlog", "events"}  # kinds without an id
+SINGLE = {"agents", "wanted", "backlog", "releases", "events"}  # kinds without an id
 LIVING = {"hold"}  # kinds whose time to live is their content
 ACCOUNTED = {"message_acked", "message_dropped", "message_moved", "message_pruned", "message_reset"}
 ENDED = {f"task_{state}": state for state in TaskState if state.is_terminal}
@@ -95,7 +95,8 @@ def check(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> None:
 def violations(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> list[str]:
     """One line for each thing that is not as it must be."""
     seen = look(town)
-    found = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_transitions(seen), *_processes(town, seen)]
+    kept = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_dependencies(seen)]
+    found = [*kept, *_transitions(seen), *_histories(seen), *_processes(town, seen)]
     return [*found, *_settled(town, seen)] if settled else found
 
 
@@ -143,7 +144,7 @@ def _keys(seen: Snapshot) -> Iterator[str]:
         if row is None:
             yield f"{key}: no key of the table"
             continue
-        if kind != row.type:
+        if row.type not in {kind, "any"}:
             yield f"{key}: a {kind}, not a {row.type}"
         lives = row.ttl_s is not None or name in LIVING
         if lives != (ttl >= 0) or (row.ttl_s is not None and ttl > row.ttl_s * 1000):
@@ -187,6 +188,7 @@ def _tasks(seen: Snapshot) -> Iterator[str]:
         if task_id not in seen.tasks or seen.tasks[task_id].state != state:
             yield f"task {task_id}: in the index as {state}, the record says otherwise"
     backlog = Counter(seen.of("backlog").get("", []))
+    waits = {task_id for waiting in seen.of("dependents").values() for task_id in waiting}
     leads = defaultdict(list)
     for kind, agent_id, message in seen.messages(WAITING):
         if message.task_id:
@@ -194,11 +196,24 @@ def _tasks(seen: Snapshot) -> Iterator[str]:
     for task_id, task in seen.tasks.items():
         if (task_id, task.state.value) not in indexed:
             yield f"task {task_id}: {task.state}, and not in the index so"
-        if backlog[task_id] != (task.state is TaskState.PENDING):
-            yield f"task {task_id}: {task.state}, {backlog[task_id]} times in the backlog"
+        if backlog[task_id] + (task_id in waits) != (task.state is TaskState.PENDING):
+            also = ", and waits for others" if task_id in waits else ""
+            yield f"task {task_id}: {task.state}, {backlog[task_id]} times in the backlog{also}"
         yield from _leads(task, leads.get(task_id, []))
     for task_id in backlog.keys() - seen.tasks.keys():
         yield f"task {task_id}: in the backlog, without a record"
+
+
+def _dependencies(seen: Snapshot) -> Iterator[str]:
+    """Who waits for a task names it, and waits for one that is not completed (or being released)."""
+    released = seen.of("releases").get("", [])
+    for other_id, waiting in seen.of("dependents").items():
+        other = seen.tasks.get(other_id)
+        if other is None or (other.state is TaskState.COMPLETED and other_id not in released):
+            yield f"task {other_id}: {other.state if other else 'gone'}, and {len(waiting)} wait for it"
+        for task_id in waiting:
+            if task_id not in seen.tasks or other_id not in (seen.tasks[task_id].depends_on or []):
+                yield f"task {task_id}: waits for {other_id}, and its record does not say so"
 
 
 def _leads(task: Task, leads: list[tuple[str, str]]) -> Iterator[str]:
@@ -227,6 +242,27 @@ def _transitions(seen: Snapshot) -> Iterator[str]:
         last = ENDED.get(ended.get(task_id, ""))
         if last != (task.state if task.state.is_terminal else None):
             yield f"task {task_id}: {task.state}, and its history says {last}"
+
+
+def _histories(seen: Snapshot) -> Iterator[str]:
+    """Each change of state follows from the one before it, and the last one is what the record says."""
+    last: dict[tuple[str, str], str] = {}
+    for event in seen.events:
+        new, old = event.get("new_state"), event.get("old_state")
+        noun = "agent" if event["event_type"].startswith("agent_") else "task"
+        identifier = event.get(f"{noun}_id")
+        if new is None or identifier is None:
+            continue
+        before = last.get((noun, identifier))
+        if before not in (None, old):
+            yield f"{noun} {identifier}: {event['event_type']} from {old}, and before it was {before}"
+        last[noun, identifier] = new
+    records = {("agent", i): a.state for i, a in seen.agents.items()} | {
+        ("task", i): t.state for i, t in seen.tasks.items()
+    }
+    for (noun, identifier), state in records.items():
+        if last.get((noun, identifier)) not in (None, state):
+            yield f"{noun} {identifier}: {state}, and its history says {last[noun, identifier]}"
 
 
 def _processes(town: Town, seen: Snapshot) -> list[str]:

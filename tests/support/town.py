@@ -159,6 +159,7 @@ def snapshot(town: Town) -> dict[str, Any]:
         "string": redis.get,
         "list": lambda key: redis.lrange(key, 0, -1),
         "hash": redis.hgetall,
+        "set": redis.smembers,
         "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
         "stream": redis.xrange,
     }

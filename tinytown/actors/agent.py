@@ -13,10 +13,12 @@ from setproctitle import setproctitle
 from tinytown import clock, logs, processes
 from tinytown.actors.bell import Bell, Ring
 from tinytown.actors.departure import Departure, Leaving
+from tinytown.actors.fitness import Fitness
 from tinytown.actors.mailroom import Look, Mailroom
 from tinytown.actors.post import Post, Tenure
 from tinytown.actors.round import Round
-from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
+from tinytown.domain.outcome import Outcome, OutcomeKind
+from tinytown.domain.standing import Block
 from tinytown.domain.states import AgentState
 from tinytown.errors import EpochLost, RedisAway, TinytownError, Unavailable
 from tinytown.services import backlog, recovery
@@ -29,9 +31,7 @@ from tinytown.town import Town
 RENEW_S = 10.5  # the bell's 10 s and a little: both are done in one wake-up
 RENEW_EARLY_S = 2.0
 BEAT_S = 11.0
-RETRY_MAX_S = 60.0
 LOOK_TRIES = 20
-UNFIT_S = 5.0
 EXIT_EPOCH_LOST = 3
 NOT_RUN = Outcome(OutcomeKind.STOPPED, "claimed, and no run began")
 NOW_SIGNAL = signal.SIGUSR1  # end the model too
@@ -61,7 +61,7 @@ class AgentActor:
         self._scan_backlog = True
         self._renew_at = 0.0
         self._due = 0.0  # earliest moment something held back may be looked at again
-        self._unfit_until = 0.0
+        self._fitness = Fitness()
         self._is_untidy = True  # memory of a start or a round is to be given back
         self._not_before: dict[str, float] = {}
         self._round: Round | None = None
@@ -97,6 +97,8 @@ class AgentActor:
         now = clock.monotonic()
         if self._round is not None:
             self._round.on_timer(now)
+            for fd in self._round.proceed():
+                self._watch(fd)
             if self._round.is_over:
                 self._round.outcome()  # into the journal, whether or not Redis is there to settle it
         try:
@@ -205,19 +207,23 @@ class AgentActor:
         if look.stop is not None:
             how = Leaving.NOW if look.stop == "now" else Leaving.AFTER_ROUND
             self._leave(how, "stopped on request", fulfils=True)
+        if self._round is not None and look.wish.pause_now:
+            self._round.end(OutcomeKind.STOPPED, "interrupted")
+        if self._round is not None and look.wish.closed_at is not None:
+            self._become(AgentState.DRAINING)
 
     def _may_work(self, look: Look) -> bool:
-        """True when there is nothing more to do in this look: leaving, paused, spent, held."""
+        """True when there is nothing more to do in this look: leaving, paused, spent, drained, held."""
         if self._departure.has_begun:
             return True
-        if look.pause:
+        if look.block is Block.PAUSED:
             self._become(AgentState.PAUSED)
             return True
-        if look.rounds >= look.wish.rounds:
-            self._leave(Leaving.AFTER_ROUND, f"completed {look.rounds}/{look.wish.rounds} rounds", fulfils=True)
+        if look.fulfilled is not None:
+            self._leave(Leaving.AFTER_ROUND, look.fulfilled, fulfils=True)
             return True
-        self._become(AgentState.IDLE)
-        held = max(look.held_s, self._unfit_until - clock.monotonic())
+        self._become(AgentState.IDLE if look.wish.closed_at is None else AgentState.DRAINING)
+        held = max(look.held_s, self._fitness.wait_s)
         if held > 0:
             self._due = clock.monotonic() + held + 0.01
             return True
@@ -226,7 +232,7 @@ class AgentActor:
     def _work(self, look: Look) -> bool:
         if not look.batch.is_actionable:
             self._due = look.batch.next_due or 0.0
-            if self._scan_backlog and self._claims_backlog(look):
+            if self._scan_backlog and backlog.claims(self._town, look.agent, look.wish):
                 self._scan_backlog = False
                 return not backlog.claim_for_role(self._town, look.agent)
             self._scan_backlog = False
@@ -239,13 +245,13 @@ class AgentActor:
         claim = self._mail.claim(look)
         if claim is None:
             return False
-        self._state = AgentState.WORKING
+        self._state = claim.agent.state
         try:
             self._round = Round.begin(self._town, self._post, claim, self._next_round, look, self._mail, self._log)
         except OSError as error:
             texts = tuple(message.raw for message in claim.messages)
-            settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, texts))
-            self._state = AgentState.IDLE
+            self._state = self._between_rounds
+            settle(self._town, self._post.agent_id, self._post.epoch, Ended(NOT_RUN, texts), self._state)
             self._cannot_run(error)
             return True
         self._next_round += 1
@@ -258,35 +264,32 @@ class AgentActor:
         """Without a journal nothing may run: the mail waits, uncharged, and the agent says why and pauses a little."""
         self._tenure.say(f"⚠️ no round: the journal cannot be written ({error.strerror})")
         self._log.write(f"⚠️ no round: {error.strerror} ({error.filename})")
-        self._unfit_until = self._due = clock.monotonic() + UNFIT_S
-
-    def _claims_backlog(self, look: Look) -> bool:
-        return bool(look.agent.role_id) and self._town.config.agent.auto_claim
+        self._due = self._fitness.pause()
 
     # Settling
 
     def _settle(self) -> None:
         assert self._round is not None
         entry, outcome = self._round.entry, self._round.outcome()
-        ended = Ended(outcome, entry.messages, entry.run, entry.number)
-        done = settle(self._town, self._post.agent_id, self._post.epoch, ended)
+        ended = Ended(outcome, entry.messages, entry.run, entry.number, asks=self._fitness.judge(outcome))
+        done = settle(self._town, self._post.agent_id, self._post.epoch, ended, self._between_rounds)
         self._journal.close_round()
         self._round = None
-        self._state = AgentState.IDLE
+        self._state = self._between_rounds
         self._delay(done)
         self._log.write(f"📍 Round {entry.number}: {describe(done.outcome)}")
         self._look_due = self._scan_backlog = self._is_untidy = True
         self._title()
 
     def _delay(self, done: Settlement) -> None:
-        """Hold back what is to be tried again later: exponential by attempt, capped."""
+        """Hold back what is to be tried again later."""
         now = clock.monotonic()
         self._not_before = {i: t for i, t in self._not_before.items() if t > now}
-        if done.outcome.rule.follow_up is not FollowUp.RETRY_LATER:
-            return
-        base = self._town.config.agent.retry_delay_s
-        for message_id, attempts in done.attempts.items():
-            self._not_before[message_id] = now + min(base * 2 ** max(0, attempts - 1), RETRY_MAX_S)
+        self._not_before |= {i: now + delay_s for i, delay_s in done.delays.items() if delay_s > 0}
+
+    @property
+    def _between_rounds(self) -> AgentState:
+        return self._state if self._state is AgentState.DRAINING else AgentState.IDLE
 
     # Leaving
 
@@ -383,7 +386,7 @@ class AgentActor:
 
     def _become(self, state: AgentState) -> None:
         if self._state is not state:
-            self._tenure.save_state(state)
+            self._tenure.save_state(state, task=self._round.entry.task_id if self._round is not None else None)
             self._state = state
 
     def _title(self) -> None:

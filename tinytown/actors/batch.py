@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinytown.domain.message import Message, Sort, Unreadable, parse
+from tinytown.domain.standing import is_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ def choose(
     limit_bytes: int,
     not_before: Mapping[str, float],
     now: float,
+    closed_at: str | None = None,
 ) -> Batch:
-    """Sort the mail. `not_before` holds back messages by id until a monotonic time.
+    """Sort the mail. `not_before` holds back messages by id until a monotonic time; after `closed_at` none is taken.
 
     Without anything actionable nothing is chosen: information alone starts no run and stays where it is.
     """
@@ -67,6 +69,8 @@ def choose(
         picked = Picked(message, is_urgent)
         if message.sort is Sort.CONTROL:
             batch.control.append(picked)
+        elif is_late(message.created_at, closed_at):
+            continue
         elif (due := not_before.get(message.id, 0.0)) > now:
             batch.next_due = min(due, batch.next_due or due)
         else:

@@ -8,10 +8,10 @@ from typing import Any
 
 from tinytown import clock
 from tinytown.actors.batch import Batch, Broken, Picked, choose
-from tinytown.actors.post import state_event
-from tinytown.domain.agent import Agent, Wish
-from tinytown.domain.event import Event
+from tinytown.domain.agent import Agent
+from tinytown.domain.event import Event, state_changed
 from tinytown.domain.message import Message
+from tinytown.domain.standing import Block, Standing
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
@@ -26,20 +26,23 @@ from tinytown.town import Town
 WINDOW = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look(Standing):
     """One moment of everything an actor acts on."""
 
     agent_raw: str
     agent: Agent
     wish_raw: str
-    wish: Wish
-    stop: str | None
-    pause: bool
-    rounds: int
-    held_s: float
     lease: str | None
     batch: Batch
+
+    @property
+    def fulfilled(self) -> str | None:
+        """Why nothing is left to do for it: its rounds are used up, or it was closed and the mail of then is done."""
+        if self.block is Block.SPENT:
+            return f"completed {self.rounds}/{self.wish.rounds} rounds"
+        is_drained = not self.batch.is_actionable and self.batch.next_due is None
+        return "closed, its mail is done" if self.wish.closed_at is not None and is_drained else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +88,22 @@ class Mailroom:
             limit_bytes=self._town.config.agent.batch_bytes,
             not_before=not_before,
             now=clock.monotonic(),
+            closed_at=wish.closed_at,
         )
         if not batch.is_actionable and window == WINDOW and WINDOW in {len(urgent), len(inbox)}:
             return self.look(cli, not_before, window=0)
         return Look(
-            raw, self._agent(raw), wish_raw, wish,
-            stop=wish.stop or (None if stop is None else "graceful"),
-            pause=wish.pause or pause is not None,
-            rounds=int(rounds or 0) - wish.rounds_from,
+            agent_raw=raw,
+            agent=self._agent(raw),
+            wish_raw=wish_raw,
+            wish=wish,
+            stop_flag=stop is not None,
+            pause_flag=pause is not None,
+            all_rounds=int(rounds or 0),
             held_s=max(0, held_ms) / 1000,
             lease=lease,
             batch=batch,
-        )  # fmt: skip
+        )
 
     def _agent(self, raw: str) -> Agent:
         """An idle agent looks at the same record again and again: read it once."""
@@ -130,11 +137,13 @@ class Mailroom:
             self._ack_only(look, tasks_raw)
             return None
         task_id = next(iter(tasks), None)
+        state = AgentState.WORKING if look.wish.closed_at is None else AgentState.DRAINING
         agent = look.agent.having(
-            state=AgentState.WORKING, current_task=task_id, last_active_at=clock.stamp(), last_heartbeat=clock.stamp()
+            state=state, reason=None, current_task=task_id, last_active_at=clock.stamp(), last_heartbeat=clock.stamp()
         )
         agent_raw = save_agent(tx, look.agent_raw, agent)
-        tx.event(state_event(look.agent, AgentState.WORKING, "takes up work", task_id))
+        if look.agent.state is not state:
+            tx.event(state_changed(look.agent, state, "takes up work", clock.stamp(), task_id))
         self._store.commit(tx)
         return Claim(taken, tasks, attempts, agent_raw, agent, names)
 

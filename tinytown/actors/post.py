@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tinytown import clock, processes
 from tinytown.domain.agent import Agent
-from tinytown.domain.event import Event
+from tinytown.domain.event import Event, state_changed
 from tinytown.domain.states import AgentState
 from tinytown.errors import EpochLost
 from tinytown.journal import ActorEntry
@@ -93,8 +93,10 @@ class Tenure:
         tx.is_repeatable = True
         self._town.store.commit(tx)
 
-    def save_state(self, state: AgentState, reason: str | None = None, *, leaves: bool = False) -> None:
-        """Write the agent's state; with `leaves` the lease goes with it (the wish stays)."""
+    def save_state(
+        self, state: AgentState, reason: str | None = None, *, task: str | None = None, leaves: bool = False
+    ) -> None:
+        """Write the agent's state and current task; with `leaves` the lease goes with it (the wish stays)."""
 
         def build(tx: Transaction) -> None:
             row, _holder, _claimed = self._read()
@@ -102,10 +104,10 @@ class Tenure:
             tx.expect_field(tx.keys.wanted, agent.id, row.wish_raw)
             if agent.state is not state or agent.reason != reason:
                 fresh = agent.having(
-                    state=state, reason=reason, epoch=self._post.epoch, current_task=None, last_heartbeat=clock.stamp()
+                    state=state, reason=reason, epoch=self._post.epoch, current_task=task, last_heartbeat=clock.stamp()
                 )
                 save_agent(tx, row.raw, fresh)
-                tx.event(state_event(agent, state, reason or state.value))
+                tx.event(state_changed(agent, state, reason or state.value, clock.stamp()))
             if leaves:
                 tx.do("DEL", tx.keys.lease(agent.id))
 
@@ -168,15 +170,5 @@ class Tenure:
         save_agent(tx, row.raw, agent)
         take_lease(tx, agent.id, self._token)
         text = f"up (pid {self._me.pid}, epoch {self._post.epoch})"
-        tx.event(state_event(row.agent, agent.state, text, kind="agent_started"))
+        tx.event(state_changed(row.agent, agent.state, text, clock.stamp(), kind="agent_started"))
         return agent, (row.stats.get("rounds", 0) - row.wish.rounds_from, row.wish.rounds)
-
-
-def state_event(
-    agent: Agent, state: AgentState, text: str, task_id: str | None = None, kind: str = "agent_state_changed"
-) -> Event:
-    """A change of an agent's state."""
-    return Event(
-        kind, f"Agent '{agent.name}': {text}", clock.stamp(), agent_id=agent.id, task_id=task_id,
-        old_state=agent.state.value, new_state=state.value,
-    )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from tinytown import ids, logs
 from tinytown.actors.mailroom import Claim, Look, Mailroom
@@ -17,22 +17,29 @@ from tinytown.domain.task import Task
 from tinytown.errors import TinytownError
 from tinytown.journal import Journal, RoundEntry
 from tinytown.model_cli import catalog
+from tinytown.model_cli.catalog import ModelCli
+from tinytown.model_cli.launch import own_path
 from tinytown.model_cli.prompt import Prompt, render
 from tinytown.model_cli.run import ModelRun
 from tinytown.processes import RUN_VARIABLE
-from tinytown.services import backlog
+from tinytown.services import backlog, worktrees
 from tinytown.town import Town
 
 
 @dataclass(slots=True)
 class Round:
-    """The round in progress. `entry` is what the journal holds."""
+    """The round in progress. `entry` is what the journal holds.
+
+    `model` is what runs now. Where the agent's worktree is not ready that is the program which makes it ready, and
+    `then` gives the model's run afterwards (None: it still is not).
+    """
 
     town: Town
     entry: RoundEntry
     journal: Journal
     model: ModelRun | None
     failed: Outcome | None = None
+    then: Callable[[], ModelRun | None] | None = None
 
     @classmethod
     def begin(
@@ -54,27 +61,53 @@ class Round:
             return cls(town, entry, journal, None, Outcome(OutcomeKind.NOT_FOUND, str(error)))
         prompt = render(_prompt(town, post, claim, look, mail))
         settings = town.config.agent
-        model = ModelRun(
-            cli,
-            prompt,
+        make = partial(
+            ModelRun,
             env=_environment(town, post, run, task_id),
-            cwd=town.root,
             log=logs.round_log(town.logs_dir, post.name, number),
             runs_dir=town.runs_dir / post.name,
             log_bytes=settings.log_bytes,
-            round_timeout_s=_first(cli.round_timeout_s, settings.round_timeout_s),
-            silence_timeout_s=_first(cli.silence_timeout_s, settings.silence_timeout_s),
+            round_timeout_s=settings.round_timeout_s,
             final_grace_s=settings.final_grace_s,
             on_line=lambda line: log.write(f"   {line}", shown=False),
             tee=post.tee,
             not_ours=town.own_pids,
         )
+
+        def then() -> ModelRun | None:
+            cwd = worktrees.workdir(town, post.name) if worktrees.is_isolated(town) else town.root
+            return None if cwd is None else make(cli, prompt, cwd=cwd, silence_timeout_s=settings.silence_timeout_s)
+
+        begun = cls(town, entry, journal, None)
+        model = then()
+        if model is None:
+            begun.then, model = then, make(_preparation(town, post.name), "", cwd=town.root, silence_timeout_s=0.0)
+        begun.run(model)
+        return begun
+
+    def run(self, model: ModelRun) -> None:
+        """Start it, and note its process in the journal."""
+        self.model = model
         leader = model.start()
         if leader is not None:
-            entry = entry.ran(leader)
+            self.entry = self.entry.ran(leader)
             with contextlib.suppress(OSError):  # the mark of its processes still finds them
-                journal.write_round(entry, sync=True)
-        return cls(town, entry, journal, model)
+                self.journal.write_round(self.entry, sync=True)
+
+    def proceed(self) -> list[int]:
+        """When the worktree has become ready, run the model in it. Returns the descriptors to watch from now on."""
+        if self.then is None or self.model is None or not self.is_over:
+            return []
+        then, self.then = self.then, None
+        made, self.model = self.model.finish(), None
+        model = then() if made.kind is OutcomeKind.OK else None
+        if model is not None:
+            self.run(model)
+        elif made.kind is OutcomeKind.STOPPED:
+            self.failed = made
+        else:
+            self.failed = Outcome(OutcomeKind.UNPREPARED, _complaint(made))
+        return self.fds
 
     @property
     def fds(self) -> list[int]:
@@ -168,14 +201,30 @@ def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) ->
         attempts={m.id: claim.attempts.get(m.id, 0) + 1 for m in claim.messages},
         names={m.id: m.name for m in mates} | {ids.SUPERVISOR_ID: "conductor"},
         complete_on=town.config.agent.complete_on,
+        branch=worktrees.find(town, post.name).branch if worktrees.is_isolated(town) else None,
+        main_checkout=str(town.root),
     )
 
 
+def _preparation(town: Town, name: str) -> ModelCli:
+    """The program that makes the agent's worktree ready: bounded, logged and ended as a model is."""
+    # -P: a file in the working directory must not shadow a module.
+    program = (sys.executable, "-P", "-m", "tinytown", "--town", str(town.root))
+    return ModelCli("worktree", (*program, "worktree", "prepare", name))
+
+
+def _complaint(made: Outcome) -> str:
+    """The error that the preparation ended with, and its remedy or the line before it (of `setup`); else its end."""
+    lines = [line for line in made.result.splitlines() if line.strip()]
+    at = max((n for n, line in enumerate(lines) if line.startswith("Error: ")), default=None)
+    if at is None:
+        return made.detail or "the worktree is gone again"
+    error, *remedy = lines[at:]
+    context = " ".join(remedy) or (f"({lines[at - 1]})" if at else "")
+    return f"{error.removeprefix('Error: ')} {context}".strip()
+
+
 def _environment(town: Town, post: Post, run: str, task_id: str | None) -> dict[str, str]:
-    own = str(Path(sys.executable).parent)
-    if not (Path(own) / "tt").exists():
-        found = shutil.which("tt")
-        own = str(Path(found).parent) if found else own
     return {
         "TINYTOWN_TOWN": str(town.root),
         "TINYTOWN_AGENT_ID": post.agent_id,
@@ -183,7 +232,8 @@ def _environment(town: Town, post: Post, run: str, task_id: str | None) -> dict[
         "TINYTOWN_TASK_ID": task_id or "",
         RUN_VARIABLE: run,
         **({"TINYTOWN_REDIS_PASSWORD": secret} if (secret := os.environ.get("TINYTOWN_REDIS_PASSWORD")) else {}),
-        "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": own_path(),
+        **(worktrees.find(town, post.name).env if worktrees.is_isolated(town) else {}),
     }
 
 
@@ -193,7 +243,3 @@ def _summary(claim: Claim) -> str:
     text = (task.description if task else lead.text).splitlines() or [""]
     more = f" (+{len(claim.messages) - 1} more)" if len(claim.messages) > 1 else ""
     return f"{text[0][:100]}{more}"
-
-
-def _first(value: float | None, default: float) -> float:
-    return default if value is None else value

@@ -9,7 +9,9 @@ import click
 from tinytown.cli import base, render
 
 if TYPE_CHECKING:
+    from tinytown.domain.task import Task
     from tinytown.services.status import AgentStatus
+    from tinytown.store.agents import AgentRow
     from tinytown.town import Town
 
 STATE_COLOURS = {"idle": "green", "working": "yellow", "error": "red", "stopped": "dim", "cold": "dim"}
@@ -48,6 +50,11 @@ def spawn(  # noqa: PLR0913  one verb with its options
     agent = agents.spawn(town, request)
     render.out(f"{render.icon('🤖')}Spawned agent '{agent.name}' using model '{render.clean(agent.cli)}'")
     render.out(f"   ID: {agent.id}")
+    if town.config.agent.isolation == "worktree":
+        from tinytown.services import worktrees  # noqa: PLC0415  few towns use them
+
+        tree = worktrees.find(town, agent.name)
+        render.out(f"   Worktree: {tree.path} (branch {tree.branch})")
     if foreground:
         _run_here(ctx, town, agent.id, agent.name)
     render.out(f"{render.icon('🔄')}Starting agent loop in background (max {rounds} rounds)...")
@@ -102,26 +109,44 @@ def kill(agent: str, *, now: bool) -> None:
     render.out("   Its round is ended now." if now else "   Agent will stop at the start of its next round.")
 
 
-@base.command(examples="tt wait backend\ntt wait backend --timeout 600 && echo done")
-@click.argument("agent")
+@base.command(
+    examples="tt wait backend\ntt wait backend --timeout 600 && echo done\n"
+    "tt wait 550e8400\ntt close backend && tt wait backend"
+)
+@click.argument("what", metavar="AGENT|TASK")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up then, with exit code 124.")
 @base.json_option()
-def wait(agent: str, *, timeout: float | None, as_json: bool) -> None:
-    """Wait until an agent has ended."""
-    from tinytown.services import agents  # noqa: PLC0415  not for --help
+def wait(what: str, *, timeout: float | None, as_json: bool) -> None:
+    """Wait until an agent has ended or a task is done; exit code 1 for one that failed or was cancelled."""
+    from tinytown.domain.task import Task  # noqa: PLC0415  not for --help
+    from tinytown.errors import Conflict  # noqa: PLC0415  as above
+    from tinytown.services import shapes, waiting  # noqa: PLC0415  as above
 
     town = base.open_to_read()
-    row = agents.resolve(town, agent)
-    if row.wish is not None and not row.wish.foreground:
-        _warn_without_supervisor(town, 1)
-    state = agents.wait(town, row.agent.id, timeout)
-    seen = town.store.agents.row(row.agent.id)
-    reason = seen.agent.reason if seen else None
+    found = waiting.find(town, what)
+    _warn_if_nobody_works(town, found)
+    done = waiting.wait(town, found.id if isinstance(found, Task) else found.agent.id, timeout)
     if as_json:
-        render.print_json({"id": row.agent.id, "name": row.agent.name, "state": state.value, "reason": reason})
-        return
-    why = f": {render.clean(reason)}" if reason else ""
-    render.out(f"Agent '{row.agent.name}' has ended ({state.label}){why}")
+        render.print_json(shapes.waited(done))
+        click.get_current_context().exit(0 if done.is_well else 1)
+    why = f": {render.clean(done.reason, 500)}" if done.reason else ""
+    if done.kind == "agent":
+        render.out(f"Agent '{done.name}' has ended ({done.state.label}){why}")
+    elif done.is_well:
+        render.out(f"Task {done.id} is {done.state}{why}")
+    else:
+        ended = "has failed" if done.state == "failed" else "was cancelled"
+        raise Conflict(f"Task {done.id} {ended}{why}", f"To run it again: tt task retry {done.id[:8]}")
+
+
+def _warn_if_nobody_works(town: Town, found: AgentRow | Task) -> None:
+    """Say that the wait may be long, when no supervisor runs for those that are waited for."""
+    from tinytown.domain.task import Task  # noqa: PLC0415  not for --help
+
+    owner = town.store.agents.row(found.assigned_to or "") if isinstance(found, Task) else found
+    is_open = not isinstance(found, Task) or not found.state.is_terminal
+    if is_open and owner is not None and owner.wish is not None and not owner.wish.foreground:
+        _warn_without_supervisor(town, 1)
 
 
 @base.command("list", examples="tt list\ntt list --json")
@@ -158,6 +183,8 @@ def details(status: AgentStatus) -> str:
     parts += [f"role {agent.role_id}"] if agent.role_id else []
     parts += ["in a terminal"] if wish is not None and wish.foreground else []
     parts += ["asked to stop"] if wish is not None and wish.stop else []
+    parts += ["to be paused"] if wish is not None and wish.pause and agent.state != "paused" else []
+    parts += ["closing"] if wish is not None and wish.closed_at and agent.state != "draining" else []
     text = f" [{render.clean(', '.join(parts))}]" if parts else ""
     return text + (f" - {render.clean(agent.reason, 120)}" if agent.reason else "")
 

@@ -101,11 +101,12 @@ class Group(Command, click.Group):
 
 
 class LazyGroup(Group):
-    """Subcommands by a table: listing and completing names loads no module."""
+    """Subcommands by a table: listing and completing names loads no module. `former` names work unlisted."""
 
-    def __init__(self, table: dict[str, Entry], **attributes: Any) -> None:
+    def __init__(self, table: dict[str, Entry], former: dict[str, Entry], **attributes: Any) -> None:
         super().__init__(callback=_help_without_command, **attributes)
         self.table = table
+        self.former = former
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """In the table's order."""
@@ -118,7 +119,7 @@ class LazyGroup(Group):
 
     def load(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  as Group.load
         """Import the command's module."""
-        entry = self.table.get(name)
+        entry = self.table.get(name) or self.former.get(name)
         if entry is None:
             return None
         import importlib  # noqa: PLC0415  not for --help

@@ -1,4 +1,4 @@
-"""`tt send`, `tt inbox`."""
+"""`tt send`, `tt inbox`, and the former `tt tasks`."""
 
 from __future__ import annotations
 
@@ -46,22 +46,26 @@ def send(to: str, message: str, kind: str | None, *, urgent: bool, sender: str |
 
 @base.command(
     examples="tt inbox backend\ntt inbox --all\ntt inbox backend --dead\ntt inbox --dead --retry 550e8400\n"
-    "tt inbox --dead --drop 550e8400"
+    "tt inbox --dead --drop 550e8400\ntt inbox conductor --ack-all"
 )
 @click.argument("agent", required=False)
 @click.option("--all", "-a", "everybody", is_flag=True, help="All agents' mailboxes.")
 @click.option("--dead", is_flag=True, help="Dead letters: messages that were given up.")
 @click.option("--retry", "retry_id", metavar="ID", help="Put this dead letter back, with fresh attempts.")
 @click.option("--drop", "drop_id", metavar="ID", help="Delete this dead letter for good.")
+@click.option("--ack-all", is_flag=True, help="Show the conductor's mail in full and take it out of the mailbox.")
 @base.json_option()
 def inbox(
-    agent: str | None, *, everybody: bool, dead: bool, retry_id: str | None, drop_id: str | None, as_json: bool
-) -> None:
+    agent: str | None, *, everybody: bool, dead: bool, retry_id: str | None, drop_id: str | None, ack_all: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show pending messages and dead letters."""
     if agent and everybody:
         raise click.UsageError("AGENT and --all exclude each other.")
     if retry_id and drop_id:
         raise click.UsageError("--retry and --drop exclude each other.")
+    if ack_all and (everybody or dead or retry_id or drop_id or not agent):
+        raise click.UsageError("--ack-all is for one mailbox: tt inbox conductor --ack-all")
     if retry_id or drop_id:
         _settle_dead(agent, retry_id, drop_id)
     elif dead:
@@ -74,17 +78,64 @@ def inbox(
         reference = agent or own_name()
         if reference is None:
             raise click.UsageError("Give an AGENT, or --all.")
-        _show_one(base.open_to_read(), reference, as_json=as_json)
+        _show_one(base.open_to_read(), reference, ack_all=ack_all, as_json=as_json)
 
 
-def _show_one(town: Town, reference: str, *, as_json: bool) -> None:
+@base.command(examples="tt tasks\ntt inbox --all", hidden=True)
+@base.json_option()
+def tasks(*, as_json: bool) -> None:
+    """Deprecated: use tt inbox --all."""
+    render.talk("'tt tasks' is deprecated. Use 'tt inbox --all' instead.")
+    _show_all(base.open_to_read(), as_json=as_json)
+
+
+def _show_one(town: Town, reference: str, *, ack_all: bool, as_json: bool) -> None:
     from tinytown.services import messages, previews  # noqa: PLC0415  not for --help
 
     box = messages.mailbox(town, reference)
+    if ack_all:
+        messages.require_conductors(box)
     texts = previews.texts(town, box.messages)
     if as_json:
         render.print_json(_shape(box, texts))
-        return
+    elif box.state is None:
+        _print_letters(town, box, texts)
+    else:
+        _print_box(box, texts)
+    if ack_all:
+        render.flush()  # what could not be shown is not acknowledged
+        render.talk(f"Acknowledged {messages.acknowledge(town, box)} message(s).")
+    elif box.state is None and _total(box):
+        render.talk("Take them out of the mailbox with: tt inbox conductor --ack-all")
+
+
+def _print_letters(town: Town, box: Mailbox, texts: dict[str, str]) -> None:
+    """The mail of a person: who, when, and every word of it."""
+    from tinytown import ids  # noqa: PLC0415  not for --help
+    from tinytown.cli.tasks import names  # noqa: PLC0415  as above
+
+    known = names(town) | {ids.SUPERVISOR_ID: "conductor"}
+    render.out(f"{render.icon('📬')}Inbox for '{box.name}': {_total(box)} messages")
+    for message in box.messages:
+        urgent = (render.icon("🚨") or "URGENT ") if message.priority == "urgent" else ""
+        sender = known.get(message.sender, message.sender[:8])
+        when = f", {_when(message.created_at)}" if message.created_at else ""
+        kind = message.type.replace("_", " ")
+        render.out(f"\n   {urgent}{render.colour(render.clean(f'{kind} from {sender}'), 'bold')}{when}")
+        render.out(f"      {render.indented(render.shown(texts[message.id]))}")
+    for text in box.broken:
+        render.out(f"\n   unreadable\n      {render.indented(render.shown(text))}")
+
+
+def _when(at: str) -> str:
+    """A time of this machine's zone, and how long ago that was."""
+    from tinytown import clock  # noqa: PLC0415  not for --help
+    from tinytown.services.obstacles import local  # noqa: PLC0415  as above
+
+    return f"{local(at)} ({render.duration(clock.seconds_since(at))} ago)"
+
+
+def _print_box(box: Mailbox, texts: dict[str, str]) -> None:
     render.out(f"{render.icon('📬')}Inbox for '{box.name}': {_total(box)} messages")
     if _total(box):
         _counts(box, "   ")

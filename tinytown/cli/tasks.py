@@ -96,16 +96,17 @@ def retry(task_id: str, to: str | None) -> None:
 @base.json_option()
 def show(task_id: str, *, as_json: bool) -> None:
     """Show everything about a task."""
-    from tinytown.services import tasks  # noqa: PLC0415  not for --help
+    from tinytown.services import dependencies, tasks  # noqa: PLC0415  not for --help
 
     town = base.open_to_read()
     found = tasks.find(town, task_id)[1]
+    others = dependencies.unmet(town, found)
     if as_json:
         from tinytown.services import shapes  # noqa: PLC0415  only with --json
 
-        render.print_json(shapes.task(found, names(town)))
+        render.print_json(shapes.task(found, names(town)) | {"waits_for": [other.id for other in others]})
     else:
-        _print_task(found, names(town))
+        _print_task(found, names(town), dependencies.named(others) if others else None)
 
 
 @task.command(
@@ -199,7 +200,7 @@ def _ended(done: Task) -> None:
     render.out(f"   Result: {render.clean(done.result or '', 500)}")
 
 
-def _print_task(found: Task, known: dict[str, str]) -> None:
+def _print_task(found: Task, known: dict[str, str], waits_for: str | None = None) -> None:
     from tinytown.ids import SUPERVISOR_ID  # noqa: PLC0415  not for --help
 
     by = found.assigned_by
@@ -213,6 +214,9 @@ def _print_task(found: Task, known: dict[str, str]) -> None:
         ("Started", found.started_at),
         ("Ended", found.completed_at),
         ("Ended by", found.ended_by),
+        ("Waits for", waits_for),
+        ("Then goes to", found.planned_agent if waits_for else None),
+        ("Depends on", ", ".join(found.depends_on or []) or None),
         ("Parent", found.parent_id),
         ("Tags", ", ".join(found.tags or []) or None),
         ("Result", found.result),

@@ -1,4 +1,4 @@
-"""`tt init`, `tt start`, `tt stop`."""
+"""`tt init`, `tt start`, `tt stop`, `tt towns`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tinytown.cli import base, render
 
 if TYPE_CHECKING:
     from tinytown.domain.agent import Agent
+    from tinytown.services.registry import Seen
     from tinytown.town import Town
 
 PROGRESS_AFTER_S = 1.0
@@ -24,9 +25,9 @@ def init(name: str | None) -> None:
     from tinytown.services import towns  # noqa: PLC0415  as above
 
     given = click.get_current_context().meta.get(base.TOWN, ".")
-    made = towns.init(Path(given).expanduser(), name)
+    made = towns.init(Path(given).expanduser(), name, render.talk)
     town = made.town
-    for warning in (*town.config.warnings, *filter(None, [made.warning])):
+    for warning in (*town.config.warnings, *filter(None, (made.warning, made.not_loaded))):
         render.talk(f"Warning: {warning}")
     if made.asked_name != town.name:
         render.talk(f"The name {made.asked_name!r} has characters a town cannot have; it is '{town.name}'.")
@@ -35,6 +36,8 @@ def init(name: str | None) -> None:
         render.out(f"{render.icon('📡')}Redis running with Unix socket for fast message passing")
     else:
         render.out(f"{render.icon('📡')}Redis running at {town.store.connector.url}")
+    if made.restored is not None:
+        render.out(f"{render.icon('📂')}Restored {made.restored.contents} from {render.clean(str(made.restored.file))}")
     render.out(f"{render.icon('🚀')}Run 'tt spawn <name>' to create agents")
 
 
@@ -84,6 +87,25 @@ def stop(*, everything: bool, now: bool) -> None:
         render.out("   Agents will stop at the start of their next round.")
     if not everything or not servers.is_own(town):
         render.out("   Redis remains available." if servers.is_own(town) else _REMAINS)
+
+
+@base.command("towns", examples="tt towns\ntt towns --json")
+@base.json_option()
+def list_towns(*, as_json: bool) -> None:
+    """List the towns of this machine."""
+    from tinytown.services import registry  # noqa: PLC0415  not for --help
+
+    towns = registry.survey()
+    if as_json:
+        render.print_json([town._asdict() | {"state": town.state.value} for town in towns])
+    elif not towns:
+        render.out(f"{render.icon('📍')}No towns registered yet.")
+        render.out("   Run 'tt init' in a directory to register a town.")
+    else:
+        render.out(f"{render.icon('🏘️ ')}Registered Towns ({len(towns)}):")
+        for town in towns:
+            render.out(f"\n   {render.clean(town.name)} - {_status(town)}")
+            render.out(f"      {render.icon('📂')}{render.clean(town.path)}")
 
 
 _REMAINS = "   Central Redis remains available to other towns."
@@ -148,3 +170,18 @@ def _wait(is_done: object, patience: float, complaint: str) -> None:
         if clock.monotonic() > deadline:
             raise TimedOut(complaint, "Look with: tt status")
         clock.sleep(0.02)
+
+
+def _status(town: Seen) -> str:
+    match town.state.value:
+        case "online":
+            return f"{render.colour('[OK]', 'green')} {town.agents} agents ({town.active} active)"
+        case "offline":
+            why = f" {render.clean(town.problem, 300)}" if town.problem else ""
+            return f"{render.colour('[OFFLINE]', 'yellow')}{why}"
+        case "no_config":
+            return f"{render.icon('⚠️ ')}(no config)"
+        case "broken_config":
+            return f"{render.icon('⚠️ ')}(broken config) {render.clean(town.problem or '', 300)}"
+        case _:
+            return f"{render.icon('❌')}(path not found)"

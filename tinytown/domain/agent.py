@@ -9,6 +9,8 @@ from tinytown.domain.record import Record
 from tinytown.domain.states import AgentState
 from tinytown.ids import check_name
 
+BY_PROGRAM = "program"  # the spawn mode of an agent that a program runs itself: no process of the town's is it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent(Record):
@@ -52,7 +54,9 @@ class Wish(Record):
 
     `epoch` is the current spawn's number: only its holder may claim and settle. `rounds` is the most
     rounds this wish allows, `rounds_from` the agent's round count when the wish was made. `stop` is
-    None, "graceful" (finish the round) or "now". `holder` is the terminal's process (foreground).
+    None, "graceful" (finish the round) or "now". `pause_now` ends the round that is in progress.
+    `closed_at` is the moment of its close: it works off the mail made until then, and stops. `holder` is
+    the terminal's process (foreground).
     """
 
     name: str
@@ -63,6 +67,8 @@ class Wish(Record):
     foreground: bool = False
     stop: str | None = None
     pause: bool = False
+    pause_now: bool = False
+    closed_at: str | None = None
     since: float = 0.0
     holder: dict[str, Any] | None = None
 
@@ -91,6 +97,8 @@ _WISH_TYPES: dict[str, tuple[type, ...]] = {
     "foreground": (bool,),
     "stop": (str, type(None)),
     "pause": (bool,),
+    "pause_now": (bool,),
+    "closed_at": (str, type(None)),
     "since": (float, int),
     "holder": (dict, type(None)),
 }

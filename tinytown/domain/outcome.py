@@ -22,6 +22,7 @@ class OutcomeKind(StrEnum):
     KILLED = "killed"
     STOPPED = "stopped"
     NOT_FOUND = "not_found"
+    UNPREPARED = "unprepared"  # the agent's worktree: no model ran
 
 
 class FollowUp(StrEnum):
@@ -51,6 +52,7 @@ RULES: dict[OutcomeKind, Rule] = {
     OutcomeKind.RATE_LIMITED: Rule(FollowUp.HOLD_CLI, charged=False),
     OutcomeKind.AUTH_FAILED: Rule(FollowUp.HOLD_CLI, charged=False, asks_human=True),
     OutcomeKind.NOT_FOUND: Rule(FollowUp.HOLD_CLI, charged=False, asks_human=True),
+    OutcomeKind.UNPREPARED: Rule(FollowUp.PUT_BACK, charged=False, asks_human=True),
     OutcomeKind.CONTEXT_FULL: Rule(FollowUp.RETRY_NOW, charged=True),
     OutcomeKind.TIMED_OUT: Rule(FollowUp.RETRY_LATER, charged=True),
     OutcomeKind.HUNG: Rule(FollowUp.RETRY_LATER, charged=True),

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
 
 def dump(value: object) -> str:
     """Compact JSON; text stays readable (UTF-8), keys keep their order."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,11 +56,13 @@ class TaskState(StrEnum):
         return self.value.capitalize()
 
 
+Transitions = dict[TaskState, frozenset[TaskState]]
+
 _ENDED_AGENT = frozenset({AgentState.COLD, AgentState.STOPPED, AgentState.ERROR})
 _ENDED_TASK = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED})
 
 # From -> what may follow. `retry` is the only way out of an ended state; it is a verb of its own.
-TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+TASK_TRANSITIONS: Transitions = {
     TaskState.PENDING: frozenset(
         {TaskState.ASSIGNED, TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED},
     ),
@@ -87,16 +89,18 @@ TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.FAILED: frozenset(),
     TaskState.CANCELLED: frozenset(),
 }
-TASK_RETRY: dict[TaskState, frozenset[TaskState]] = {
+TASK_RETRY: Transitions = {
     TaskState.FAILED: frozenset({TaskState.PENDING, TaskState.ASSIGNED}),
     TaskState.CANCELLED: frozenset({TaskState.PENDING, TaskState.ASSIGNED}),
 }
+# A plan that is pushed with --reset starts any ended task anew.
+TASK_RESET = TASK_RETRY | {TaskState.COMPLETED: frozenset({TaskState.PENDING, TaskState.ASSIGNED})}
 
 
 def advance(
     old: TaskState,
     new: TaskState,
-    table: dict[TaskState, frozenset[TaskState]] = TASK_TRANSITIONS,
+    table: Transitions = TASK_TRANSITIONS,
 ) -> TaskState:
     """Return `new` if the table allows it after `old`; IllegalTransition otherwise."""
     if new not in table.get(old, frozenset()):

@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tinytown.domain.record import Record
-from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, advance
+from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, Transitions, advance
+
+PLAN_TAG = "plan:"  # what follows is the task's id in tasks.toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Record):
-    """A task's record. `assigned_by` is who hears of its end; `ended_by` says which run or person ended it."""
+    """A task's record. `assigned_by` is who hears of its end; `ended_by` says which run or person ended it.
+
+    `depends_on` holds the ids of the tasks that must be completed before it may start; `planned_agent` is the name of
+    the agent that gets it then.
+    """
 
     id: str
     description: str
@@ -26,6 +32,13 @@ class Task(Record):
     parent_id: str | None = None
     tags: list[str] | None = None
     ended_by: str | None = None
+    depends_on: list[str] | None = None
+    planned_agent: str | None = None
+
+    @property
+    def plan_id(self) -> str | None:
+        """Its id in tasks.toml, if it came from there."""
+        return next((tag.removeprefix(PLAN_TAG) for tag in self.tags or [] if tag.startswith(PLAN_TAG)), None)
 
     @classmethod
     def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
@@ -61,9 +74,9 @@ class Task(Record):
         """Completed, failed or cancelled: the one terminal transition."""
         return self._moved(state, at, completed_at=at, result=result, ended_by=by)
 
-    def retried(self, agent_id: str | None, at: str) -> Self:
-        """Out of failed or cancelled, to an agent or (None) to the backlog."""
-        state = advance(self.state, TaskState.ASSIGNED if agent_id else TaskState.PENDING, TASK_RETRY)
+    def retried(self, agent_id: str | None, at: str, table: Transitions = TASK_RETRY) -> Self:
+        """Out of an ended state (`table` says of which), to an agent or (None) to nobody."""
+        state = advance(self.state, TaskState.ASSIGNED if agent_id else TaskState.PENDING, table)
         return replace(
             self,
             state=state,

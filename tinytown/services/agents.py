@@ -1,16 +1,17 @@
-"""Agents: find, spawn, restart, kill, stop, list, wait."""
+"""Agents: find, spawn, restart, kill, stop, list."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from tinytown import clock, ids, logs
 from tinytown.domain.agent import Agent, Wish
-from tinytown.domain.event import Event
+from tinytown.domain.event import Event, state_changed, task_changed
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, TimedOut
 from tinytown.model_cli import catalog
-from tinytown.processes import is_alive, own
+from tinytown.processes import own
 from tinytown.services import recovery, supervision
 from tinytown.store.agents import AgentRow, save_agent, save_wish
 from tinytown.store.tasks import read_task
@@ -85,6 +86,7 @@ def spawn(town: Town, request: SpawnRequest) -> Agent:
         raise Invalid("--max-rounds must be 1 or more.")
     cli = catalog.lookup(request.cli or town.config.default_cli, town.config)
     catalog.check_exists(cli)
+    _check_isolation(town, name)
     town.ensure_redis()
     parent = resolve(town, request.parent).agent.id if request.parent else None
     agent = Agent(
@@ -115,20 +117,21 @@ def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foregro
     town.ensure_redis()
     row = resolve(town, reference)
     catalog.check_exists(catalog.lookup(row.agent.cli, town.config))
+    _check_isolation(town, row.agent.name)
 
     def build(tx: Transaction) -> Agent:
         now = resolve(town, row.agent.id)
         if now.wish is not None:
             raise Conflict(
                 f"Agent '{now.agent.name}' is still active ({now.agent.state.label})",
-                f"Use 'tt kill {now.agent.name}' to stop it first",
+                _way_on(now) or f"Use 'tt kill {now.agent.name}' to stop it first",
             )
         _expect_room(town, tx)
         _wish(town, tx, now.agent, now.stats, rounds, foreground=foreground)
         fresh = now.agent.having(state=AgentState.STARTING, reason=None, host=town.host)
         save_agent(tx, now.raw, fresh)
         tx.activity(fresh.id, f"🔄 Restarted with {rounds} rounds")
-        tx.event(_event("agent_restart_wished", f"Restart of '{fresh.name}' wished", fresh))
+        tx.event(state_changed(now.agent, fresh.state, "restart wished", clock.stamp(), kind="agent_restart_wished"))
         return fresh
 
     agent = change(town.store, build)
@@ -154,11 +157,11 @@ def kill(town: Town, reference: str, *, now: bool = False) -> Agent:
     return agent
 
 
-def stop_all(town: Town, *, now: bool = False) -> list[Agent]:
-    """Wish every wanted agent to stop, in one step; returns those that were asked."""
+def stop_all(town: Town, *, now: bool = False, only: Collection[str] | None = None) -> list[Agent]:
+    """Wish every wanted agent (of the ids in `only`) to stop, in one step; returns those that were asked."""
 
     def build(tx: Transaction) -> list[Agent]:
-        wanted = [row for row in town.store.agents.all() if row.wish is not None]
+        wanted = [r for r in town.store.agents.all() if r.wish is not None and (only is None or r.agent.id in only)]
         for row in wanted:
             _wish_to_stop(tx, row, now=now)
         return [row.agent for row in wanted]
@@ -166,21 +169,6 @@ def stop_all(town: Town, *, now: bool = False) -> list[Agent]:
     asked = change(town.store, build)
     supervision.finish_dead(town)
     return asked
-
-
-def wait(town: Town, reference: str, timeout_s: float | None) -> AgentState:
-    """Wait until the agent has ended; returns its last state. Raises TimedOut."""
-    row = resolve(town, reference)
-    deadline = None if timeout_s is None else clock.monotonic() + timeout_s
-    while True:
-        seen_until = town.store.events.last_id()
-        seen = town.store.agents.row(row.agent.id)
-        if seen is None or seen.wish is None:
-            return seen.agent.state if seen else AgentState.STOPPED
-        left = 1.0 if deadline is None else deadline - clock.monotonic()
-        if left <= 0:
-            raise TimedOut(f"Agent '{seen.agent.name}' did not finish within {timeout_s:g} s ({seen.agent.state}).")
-        town.store.events.after(seen_until, left)
 
 
 def _wish_to_stop(tx: Transaction, row: AgentRow, *, now: bool) -> None:
@@ -213,7 +201,7 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
     if old is not None and old.wish is not None:
         raise Conflict(
             f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
-            f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
+            _way_on(old) or f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
         )
     _expect_room(town, tx)
     tx.expect_field(keys.agents, agent.name, old_id, "name")
@@ -223,6 +211,25 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
     if old is not None:
         _take_over(town, tx, old, agent)
     tx.event(_event("agent_spawned", f"Agent '{agent.name}' spawned on {agent.cli}", agent))
+
+
+def _way_on(row: AgentRow) -> str | None:
+    """What helps with an agent that is wanted and does not simply work."""
+    wish, name = row.wish, row.agent.name
+    if wish is None:
+        return None
+    if not wish.stop and (wish.pause or row.agent.state is AgentState.PAUSED):
+        return f"Use 'tt resume {name}' to let it go on, or 'tt kill {name}' to stop it first"
+    how = "stopping" if wish.stop else "closing" if wish.closed_at else None
+    return f"It is {how}: wait for its end with 'tt wait {name}', or 'tt kill {name} --now'" if how else None
+
+
+def _check_isolation(town: Town, name: str) -> None:
+    """Refuse now what the agent's first round would refuse: a worktree where none can be."""
+    if town.config.agent.isolation == "worktree":
+        from tinytown.services import worktrees  # noqa: PLC0415  few towns use them, and they know agents
+
+        worktrees.check(town, name)
 
 
 def _expect_room(town: Town, tx: Transaction) -> None:
@@ -241,11 +248,7 @@ def _take_over_round(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> 
     tx.expect_length(held_key, len(held))
     if not held:
         return
-    journal = town.journal(old.agent.name)
-    entry = journal.actor()
-    lives = entry is not None and entry.agent_id == old.agent.id and is_alive(entry.process)
-    if lives or recovery.leftovers(journal, old.agent.id):
-        raise Conflict(f"The last round of agent '{old.agent.name}' has not ended yet.", "Try again in a moment.")
+    recovery.require_round_over(town, old.agent)
     for text in reversed(held):
         tx.do("LPUSH", tx.keys.inbox(new.id), text)
     tx.do("DEL", held_key)
@@ -289,6 +292,7 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
         if task.assigned_to == old.agent.id:
             moved = task.assigned(new.id, by or ids.SUPERVISOR_ID, clock.stamp())
         tx.save_task(raw, moved, task)
+        tx.event(task_changed("task_moved", f"with the mail of '{new.name}'", moved, task.state, clock.stamp()))
     for key in (keys.agent, keys.stats, keys.activity, keys.wake, keys.lease):
         tx.do("DEL", key(old.agent.id))
     tx.event(_event("agent_replaced", f"Agent '{new.name}' takes over the mail of {ids.short(old.agent.id)}", new))

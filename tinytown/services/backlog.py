@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tinytown import clock, ids
-from tinytown.domain.agent import Agent
-from tinytown.domain.event import Event
+from tinytown.domain.agent import Agent, Wish
+from tinytown.domain.event import Event, task_changed
 from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict
-from tinytown.services import agents, mail, tasks
+from tinytown.services import agents, dependencies, mail, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import guard
 from tinytown.store.tasks import read_task
@@ -33,7 +33,7 @@ def add(town: Town, description: str, tags: list[str], caller: Caller) -> Task:
         tx.once(task.id)
         tx.save_task(None, task)
         mail.park(town, tx, task)
-        tx.event(_event("task_created", "parked in the backlog", task, None))
+        tx.event(task_changed("task_created", "parked in the backlog", task, None, clock.stamp()))
         return task
 
     return change(town.store, build)
@@ -54,8 +54,7 @@ def claim(town: Town, reference: str, agent: str, caller: Caller) -> Task:
 
     def build(tx: Transaction) -> Task:
         raw, task = tasks.find(town, reference)
-        if task.id not in town.store.tasks.backlog_ids():
-            raise Conflict(f"Task {task.id} is not in the backlog ({task.state}).", "See it with: tt backlog list")
+        _expect_parked(town, task)
         return _give(town, tx, raw, task, row.agent, caller.id)
 
     return change(town.store, build)
@@ -72,19 +71,25 @@ def assign_all(town: Town, agent: str, caller: Caller) -> list[Task]:
 
 
 def remove(town: Town, reference: str) -> Task:
-    """Delete a backlog task and its record. Raises TaskNotFound, Conflict when it is not in the backlog."""
+    """Delete a backlog task and its record.
+
+    Raises TaskNotFound, Conflict when it is not in the backlog or others wait for it.
+    """
     town.ensure_redis()
 
     def build(tx: Transaction) -> Task:
         raw, task = tasks.find(town, reference)
-        if task.id not in town.store.tasks.backlog_ids():
-            raise Conflict(f"Task {task.id} is not in the backlog ({task.state}).")
+        _expect_parked(town, task)
+        if town.store.call(lambda r: r.scard(tx.keys.dependents(task.id))):
+            raise Conflict(f"Other tasks wait for task {task.id}.", "Cancel them first, or complete it.")
         tx.expect(tx.keys.task(task.id), raw)
+        tx.expect_size(tx.keys.dependents(task.id), 0, "tasks that wait for it")
         tx.expect_member(tx.keys.backlog, task.id)
         tx.do("LREM", tx.keys.backlog, 0, task.id)
         tx.do("ZREM", tx.keys.tasks(task.state), task.id)
         tx.do("DEL", tx.keys.task(task.id))
-        tx.event(_event("task_removed", task.description[:200], task, None))
+        said = task.description[:200]
+        tx.event(Event("task_removed", said, clock.stamp(), task_id=task.id, old_state=task.state.value))
         return task
 
     return change(town.store, build)
@@ -98,6 +103,11 @@ def for_role(town: Town, role: str, most: int) -> list[Task]:
         found += [t for t in town.store.tasks.many(page) if role in (t.tags or [])]
         start += _PAGE
     return found[:most]
+
+
+def claims(town: Town, agent: Agent, wish: Wish | None) -> bool:
+    """An idle agent takes work for its role from the backlog by itself; not one that is closing."""
+    return bool(agent.role_id) and town.config.agent.auto_claim and wish is not None and wish.closed_at is None
 
 
 def claim_for_role(town: Town, agent: Agent) -> Task | None:
@@ -157,7 +167,19 @@ def _restart_lost_task(town: Town, tx: Transaction, text: str) -> None:
         return
     found = town.store.tasks.get(task_id) if task_id else None
     if found is not None and found[1].state is TaskState.ASSIGNED:
-        tx.save_task(found[0], found[1].started(clock.stamp()), found[1])
+        started = found[1].started(clock.stamp())
+        tx.save_task(found[0], started, found[1])
+        tx.event(task_changed("task_started", "its round goes on", started, found[1].state, clock.stamp()))
+
+
+def _expect_parked(town: Town, task: Task) -> None:
+    if task.id in town.store.tasks.backlog_ids():
+        return
+    if others := dependencies.unmet(town, task):
+        raise Conflict(
+            f"Task {task.id} waits for {dependencies.named(others)}.", f"See why with: tt why {ids.short(task.id)}"
+        )
+    raise Conflict(f"Task {task.id} is not in the backlog ({task.state}).", "See it with: tt backlog list")
 
 
 def _give_some(town: Town, tx: Transaction, agent: Agent, by: str) -> list[Task]:
@@ -177,17 +199,11 @@ def _give(town: Town, tx: Transaction, raw: str, task: Task, agent: Agent, by: s
     tx.expect_member(tx.keys.backlog, task.id, "backlog")
     tx.do("LREM", tx.keys.backlog, 0, task.id)
     tx.save_task(raw, given, task)
-    tx.event(_event("task_assigned", f"claimed from the backlog for '{agent.name}'", given, task.state))
+    said = f"claimed from the backlog for '{agent.name}'"
+    tx.event(task_changed("task_assigned", said, given, task.state, clock.stamp()))
     mail.deliver(town, tx, mail.compose(by, agent.id, "task_assign", {"task_id": task.id}))
     return given
 
 
 def _clean(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
-
-
-def _event(kind: str, text: str, task: Task, old: TaskState | None) -> Event:
-    return Event(
-        kind, text, clock.stamp(), agent_id=task.assigned_to, task_id=task.id,
-        old_state=old.value if old else None, new_state=task.state.value,
-    )  # fmt: skip

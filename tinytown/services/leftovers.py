@@ -46,7 +46,7 @@ def end_all(town: Town, grace_s: float = GRACE_S) -> Ended:
         spared = _in_terminals(town)
         entries = _entries(town)
         alive = [(j, e) for j, e in entries if processes.is_alive(e.process) and e.agent_id not in spared]
-        _end_actors(alive, grace_s)
+        end_actors(alive, grace_s)
         models = sum(_end_models(j, e) for j, e in entries if e.agent_id not in spared)
         in_use = any(e.agent_id in spared and processes.is_alive(e.process) for _j, e in entries)
         return Ended(len(alive), models, not in_use and servers.stop(town))
@@ -77,7 +77,8 @@ def _control_group(pid: str) -> str | None:
     return None
 
 
-def _end_actors(alive: list[tuple[Journal, ActorEntry]], grace_s: float) -> None:
+def end_actors(alive: list[tuple[Journal, ActorEntry]], grace_s: float) -> None:
+    """Tell them to leave now, kill what is still there after the grace time; nobody is charged. By lock holders."""
     actors = [entry.process for _journal, entry in alive]
     processes.kill_all(actors, LEAVE_NOW)
     killed = _await_end(actors, grace_s)

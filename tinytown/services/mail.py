@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from tinytown import clock, ids
@@ -10,6 +11,14 @@ from tinytown.domain.message import Message, Priority, Unreadable, parse
 from tinytown.domain.task import Task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A message that waits in the list `home` and leads to a task."""
+
+    home: str
+    message: Message
 
 
 def compose(
@@ -42,13 +51,35 @@ def tell(town: Town, tx: Transaction, message: Message) -> None:
     deliver(town, tx, message)
 
 
-def park(town: Town, tx: Transaction, task: Task) -> None:
-    """Into the backlog, and a ring for each wanted agent whose role is one of the task's tags."""
-    tx.do("RPUSH", tx.keys.backlog, task.id)
-    if task.tags:
+def park(town: Town, tx: Transaction, *parked: Task) -> None:
+    """Into the backlog, and a ring for each wanted agent whose role is a tag of one of the tasks."""
+    for task in parked:
+        tx.do("RPUSH", tx.keys.backlog, task.id)
+    tags = {tag for task in parked for tag in task.tags or []}
+    if tags:
         for row in town.store.agents.all():
-            if row.wish is not None and row.agent.role_id in task.tags:
+            if row.wish is not None and row.agent.role_id in tags:
                 tx.ring(row.agent.id)
+
+
+def leads(town: Town, agent_id: str) -> dict[str, list[Lead]]:
+    """Task id -> the messages in the agent's mailbox that lead to it. What its round holds is not there."""
+    homes = (town.store.keys.urgent(agent_id), town.store.keys.inbox(agent_id))
+    found: dict[str, list[Lead]] = {}
+    for home, texts in zip(homes, town.store.inboxes.peek(agent_id), strict=True):
+        for text in texts:
+            message = read(text)
+            if message is not None and message.task_id:
+                found.setdefault(message.task_id, []).append(Lead(home, message))
+    return found
+
+
+def recall(tx: Transaction, agent_id: str, lead: Lead, why: str) -> None:
+    """Take the message back out of the agent's mailbox."""
+    tx.expect_member(lead.home, lead.message.raw, "mail")
+    tx.do("LREM", lead.home, 1, lead.message.raw)
+    tx.do("HDEL", tx.keys.attempts(agent_id), lead.message.id)
+    tx.event(message_event("message_moved", why, lead.message, agent_id))
 
 
 def message_event(kind: str, text: str, message: Message, agent_id: str | None = None) -> Event:

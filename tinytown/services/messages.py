@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from tinytown import clock, ids
+from tinytown.domain.event import Event, task_changed
 from tinytown.domain.message import Message, Priority, Sort, Unreadable, confirmation_of, parse
 from tinytown.domain.states import AgentState
-from tinytown.errors import Conflict, NotFound
+from tinytown.errors import Conflict, Forbidden, NotFound
 from tinytown.services import agents, mail, tasks
 from tinytown.services.caller import Caller
 from tinytown.store.inboxes import DeadLetter
@@ -16,19 +19,28 @@ from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
 
 KINDS = ("task", "query", "info", "ack")
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One mailbox: urgent mail first, then the inbox. `state` is None for the conductor's."""
+    """One mailbox: urgent mail first, then the inbox. `state` is None for the conductor's.
+
+    `broken` are the texts in it that are no messages.
+    """
 
     id: str
     name: str
     state: AgentState | None
     messages: list[Message]
-    unreadable: int
+    broken: list[str]
     claimed: int
     dead: int
+
+    @property
+    def unreadable(self) -> int:
+        """How many texts are no messages."""
+        return len(self.broken)
 
     def count(self, *sorts: Sort) -> int:
         """How many messages are of these sorts."""
@@ -83,6 +95,25 @@ def all_mailboxes(town: Town) -> list[Mailbox]:
     return _mailboxes(town, [*boxes, (ids.SUPERVISOR_ID, "conductor", None)])
 
 
+def acknowledge(town: Town, box: Mailbox) -> int:
+    """Take what is in `box`, the conductor's, out of the mailbox; mail that came since it was read stays.
+
+    Returns how many this call took: somebody else may have been quicker. Raises Forbidden for an agent's mailbox.
+    """
+    require_conductors(box)
+    town.ensure_redis()
+    texts = [message.raw for message in box.messages] + box.broken
+    chunks = (texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE))
+    return sum(change(town.store, functools.partial(_acknowledge, town, some)) for some in chunks)
+
+
+def require_conductors(box: Mailbox) -> None:
+    """Raise Forbidden for an agent's mailbox: what it holds is for its rounds."""
+    if box.id != ids.SUPERVISOR_ID:
+        text = f"The mail of agent '{box.name}' is its own: its rounds take it."
+        raise Forbidden(text, "Only the conductor's mail can be acknowledged: tt inbox conductor --ack-all")
+
+
 def dead_letters(town: Town, reference: str | None = None) -> list[tuple[str, DeadLetter]]:
     """(agent name, letter) of one agent or of all, oldest first per agent."""
     rows = [agents.resolve(town, reference)] if reference else town.store.agents.all()
@@ -104,6 +135,7 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
             raw, task = tasks.find(town, message.task_id)
             again = task.retried(agent_id, clock.stamp())
             tx.save_task(raw, again, task)
+            tx.event(task_changed("task_retried", "out of the dead letters", again, task.state, clock.stamp()))
         tx.expect_member(tx.keys.dead(agent_id), letter.raw)
         tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
         tx.do("HDEL", tx.keys.attempts(agent_id), message.id)
@@ -137,6 +169,23 @@ def letter_id(letter: DeadLetter) -> str:
     import hashlib  # noqa: PLC0415  rare
 
     return hashlib.sha256(letter.raw.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _acknowledge(town: Town, shown: list[str], tx: Transaction) -> int:
+    owner = ids.SUPERVISOR_ID
+    urgent, inbox = (Counter(texts) for texts in town.store.inboxes.peek(owner))
+    count = 0
+    for text in shown:
+        lies_in, home = (urgent, tx.keys.urgent(owner)) if urgent[text] else (inbox, tx.keys.inbox(owner))
+        if not lies_in[text]:
+            continue
+        lies_in[text] -= 1
+        tx.expect_member(home, text, "mail")
+        tx.do("LREM", home, 1, text)
+        said = "read and acknowledged"
+        tx.event(Event("message_acked", said, clock.stamp(), agent_id=owner, message_id=mail.message_id(text)))
+        count += 1
+    return count
 
 
 def _body(kind: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -176,16 +225,16 @@ def _mailboxes(town: Town, boxes: list[tuple[str, str, AgentState | None]]) -> l
     )
     found = []
     for n, (box_id, name, state) in enumerate(boxes):
-        messages, unreadable = _readable(lists[2 * n] + lists[2 * n + 1])
-        found.append(Mailbox(box_id, name, state, messages, unreadable, lengths[n].claimed, lengths[n].dead))
+        messages, broken = _readable(lists[2 * n] + lists[2 * n + 1])
+        found.append(Mailbox(box_id, name, state, messages, broken, lengths[n].claimed, lengths[n].dead))
     return found
 
 
-def _readable(texts: list[str]) -> tuple[list[Message], int]:
-    messages = []
+def _readable(texts: list[str]) -> tuple[list[Message], list[str]]:
+    messages, broken = [], []
     for text in texts:
         try:
             messages.append(parse(text))
         except Unreadable:
-            continue
-    return messages, len(texts) - len(messages)
+            broken.append(text)
+    return messages, broken

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
+from tinytown import git
 from tinytown.errors import Invalid
 
-GIT_WITHIN_S = 5.0
 LONGEST = 64
 FALLBACK = "tinytown"
 _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
@@ -24,29 +24,10 @@ def legal(name: str) -> str:
 
 def derive(root: Path) -> str:
     """`<repo>-<branch>`, `<repo>-<commit>` on a detached HEAD, `<repo>`, the folder's name, or `tinytown`."""
-    top = _git(root, "rev-parse", "--show-toplevel")
+    top = git.ask(root, "rev-parse", "--show-toplevel")
     if not top:
         return root.name if re.search(r"[A-Za-z0-9]", root.name) else FALLBACK
     repo = os.path.basename(top) or FALLBACK
-    branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD") or _git(root, "rev-parse", "--short", "HEAD")
+    branch = git.ask(root, "symbolic-ref", "--short", "-q", "HEAD") or git.ask(root, "rev-parse", "--short", "HEAD")
     name = f"{repo}-{branch.replace('/', '-')}" if branch else repo
     return name if re.search(r"[A-Za-z0-9]", name) else FALLBACK
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git says; nothing when it fails, hangs or is not there."""
-    import subprocess  # noqa: PLC0415  costs 10 ms
-
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_WITHIN_S,
-            check=False,
-            env=environment,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""

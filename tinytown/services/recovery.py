@@ -12,8 +12,8 @@ from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
-from tinytown.errors import EpochLost
-from tinytown.journal import Journal, RoundEntry
+from tinytown.errors import Conflict, EpochLost
+from tinytown.journal import ActorEntry, Journal, RoundEntry
 from tinytown.services import mail
 from tinytown.services.settlement import Round, guard, settle
 from tinytown.store.agents import AgentRow, save_agent, save_wish
@@ -124,6 +124,18 @@ def holds(wish: Wish) -> bool:
     return processes.is_alive(processes.Identity.from_dict(wish.holder))
 
 
+def actor_of(town: Town, agent: Agent) -> ActorEntry | None:
+    """The entry of the agent's actor on this host; None when no process of this agent lives."""
+    entry = town.journal(agent.name).actor()
+    return entry if entry is not None and entry.agent_id == agent.id and processes.is_alive(entry.process) else None
+
+
+def require_round_over(town: Town, agent: Agent) -> None:
+    """What an agent without a wish still holds may be moved: its process and its model are gone. Raises Conflict."""
+    if actor_of(town, agent) is not None or leftovers(town.journal(agent.name), agent.id):
+        raise Conflict(f"The last round of agent '{agent.name}' has not ended yet.", "Try again in a moment.")
+
+
 def finish_stopped(town: Town, agent_ids: list[str] | None = None, *, waits: bool = True) -> list[str]:
     """End the agents (of `agent_ids`) that are wished to stop, or ran in a terminal, and have no living process.
 
@@ -136,12 +148,9 @@ def finish_stopped(town: Town, agent_ids: list[str] | None = None, *, waits: boo
         wish = row.wish
         if wish is None or wish.host not in (None, town.host):
             continue
-        journal = town.journal(row.agent.name)
-        entry = journal.actor()
-        alive = entry is not None and entry.agent_id == row.agent.id and processes.is_alive(entry.process)
-        if alive or not (wish.stop or (wish.foreground and not holds(wish))):
+        if actor_of(town, row.agent) or not (wish.stop or (wish.foreground and not holds(wish))):
             continue
-        if not waits and (left := leftovers(journal, row.agent.id)):
+        if not waits and (left := leftovers(town.journal(row.agent.name), row.agent.id)):
             processes.kill_all(left)
             continue
         finish(town, row, AgentState.STOPPED, "stopped on request" if wish.stop else "its terminal went away")

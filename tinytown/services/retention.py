@@ -7,7 +7,7 @@ import contextlib
 from tinytown import clock, logs
 from tinytown.domain.event import Event
 from tinytown.domain.states import TaskState
-from tinytown.services import mail
+from tinytown.services import dependencies, mail
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Stale
 from tinytown.town import Town
@@ -17,7 +17,8 @@ _DAY_S = 86400.0
 
 
 def apply(town: Town) -> dict[str, int]:
-    """Apply all of it once; how many of each went."""
+    """Apply all of it once; how many of each went. What a killed release left is finished first."""
+    dependencies.finish_releases(town)
     gone = {"tasks": _tasks(town), "dead_letters": _dead_letters(town), "round_logs": _round_logs(town)}
     if any(gone.values()):
         text = ", ".join(f"{count} {what}" for what, count in gone.items() if count)
@@ -39,6 +40,7 @@ def _tasks(town: Town) -> int:
             continue
         tx = town.store.transaction()
         tx.expect(tx.keys.task(task_id), raw)
+        tx.expect_size(tx.keys.dependents(task_id), 0, "tasks that wait for it")
         tx.do("DEL", tx.keys.task(task_id))
         tx.do("ZREM", tx.keys.tasks(task.state), task_id)
         tx.event(Event("task_expired", f"{task.state} {days:g} days ago", clock.stamp(), task_id=task_id))

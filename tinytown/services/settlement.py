@@ -7,18 +7,19 @@ will be no successor. The agent's epoch decides who may.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 from tinytown import clock, ids
 from tinytown.domain.agent import Agent, Wish
-from tinytown.domain.event import Event
+from tinytown.domain.event import Event, state_changed
 from tinytown.domain.message import Message, Unreadable, parse
 from tinytown.domain.outcome import FollowUp, Outcome, OutcomeKind
 from tinytown.domain.record import dump
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
-from tinytown.services import mail
+from tinytown.services import dependencies, mail
 from tinytown.store.agents import read_wish, save_agent
 from tinytown.store.inboxes import bury, put_back
 from tinytown.store.tasks import read_task
@@ -28,6 +29,7 @@ from tinytown.town import Town, change
 # An unknown end of a hold: look again after this many seconds.
 HOLD_S = {OutcomeKind.RATE_LIMITED: 60.0, OutcomeKind.AUTH_FAILED: 300.0, OutcomeKind.NOT_FOUND: 60.0}
 HOLD_MAX_S = 7 * 86400.0
+RETRY_MAX_S = 60.0
 
 
 class Fate(StrEnum):
@@ -47,16 +49,21 @@ class Round:
     run: str = ""
     number: int = 0
     charges_round: bool = True
+    asks: bool = True  # a human, where the outcome asks one
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What was done. `outcome` is as it was judged in the end; `attempts` by message id, of those put back."""
+    """What was done. `outcome` is as it was judged in the end.
+
+    By message id, of those put back: `attempts`, and `delays`, the seconds until it is to be tried again.
+    """
 
     outcome: Outcome
     acked: int
     buried: int
     attempts: dict[str, int]
+    delays: dict[str, float]
     agent_raw: str
     wish_raw: str
 
@@ -97,6 +104,13 @@ def fate_of(outcome: Outcome, task: Task | None, attempts: int, most: int, agent
             return Fate.BURY if outcome.rule.charged and attempts >= most else Fate.PUT_BACK
 
 
+def retry_delay_s(outcome: Outcome, attempts: int, base: float) -> float:
+    """How long a message that was put back waits: where it is retried later, doubling with each attempt, capped."""
+    if outcome.rule.follow_up is not FollowUp.RETRY_LATER:
+        return 0.0
+    return float(min(base * 2 ** max(0, attempts - 1), RETRY_MAX_S))
+
+
 def settle(town: Town, agent_id: str, epoch: int, ended: Round, state: AgentState = AgentState.IDLE) -> Settlement:
     """Apply the outcome to the messages that are still claimed; idempotent.
 
@@ -106,7 +120,10 @@ def settle(town: Town, agent_id: str, epoch: int, ended: Round, state: AgentStat
     def build(tx: Transaction) -> Settlement:
         return _settle(town, tx, _read(town, agent_id, epoch, ended), ended, state)
 
-    return change(town.store, build)
+    done = change(town.store, build)
+    if done.outcome.kind is OutcomeKind.OK:
+        dependencies.finish_releases(town)
+    return done
 
 
 def guard(agent_id: str, epoch: int, raw: str | None) -> Wish:
@@ -157,6 +174,7 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
     outcome = judge(ended.outcome, lead, town.config.agent.complete_on)
     returned: list[Message] = []
     attempts: dict[str, int] = {}
+    delays: dict[str, float] = {}
     acked = buried = 0
     for message in facts.messages:
         raw, task = facts.tasks.get(message.task_id or "", (None, None))
@@ -168,7 +186,8 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
             returned.append(message)
             attempts[message.id] = tried
             tx.do("HSET", keys.attempts(agent.id), message.id, tried)
-            tx.event(mail.message_event("message_requeued", _why(outcome), message, agent.id))
+            delays[message.id] = retry_delay_s(outcome, tried, town.config.agent.retry_delay_s)
+            tx.event(_requeued(agent, message, outcome, tried, delays[message.id]))
         else:
             tx.do("HDEL", keys.attempts(agent.id), message.id)
             if fate is Fate.BURY:
@@ -182,8 +201,10 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
     put_back(tx, agent.id, returned)
     if facts.messages:  # else it was settled before, and only its journal outlived it
         _follow(town, tx, agent, facts, outcome, ended)
-    agent_raw = save_agent(tx, facts.agent_raw, _record(agent, state))
-    return Settlement(outcome, acked, buried, attempts, agent_raw, facts.wish_raw)
+    if agent.state is not state:
+        tx.event(state_changed(agent, state, describe(outcome), clock.stamp(), agent.current_task))
+    agent_raw = save_agent(tx, facts.agent_raw, _record(agent, state, outcome))
+    return Settlement(outcome, acked, buried, attempts, delays, agent_raw, facts.wish_raw)
 
 
 def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
@@ -204,13 +225,21 @@ def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
     finish_task(town, tx, raw, task, state, result, run or agent.id)
 
 
-def finish_task(town: Town, tx: Transaction, raw: str, task: Task, state: TaskState, result: str, by: str) -> Task:
-    """The one terminal transition of a task: record, index, counter, event, and a word to who assigned it."""
+def finish_task(
+    town: Town, tx: Transaction, raw: str | None, task: Task, state: TaskState, result: str, by: str
+) -> Task:
+    """The one terminal transition of a task: record, index, counter, event, and a word to who assigned it.
+
+    Who waited for its completion is released in the same step (of a crowd by `dependencies.finish_releases`).
+    """
     ended = task.ended(state, result, by, clock.stamp())
     tx.save_task(raw, ended, task)
     tx.event(_task_event(f"task_{state}", task, state, result[:300]))
     if task.state is TaskState.PENDING:
         tx.do("LREM", tx.keys.backlog, 0, task.id)
+        dependencies.leave(tx, task)
+    if state is TaskState.COMPLETED:
+        dependencies.release(town, tx, task.id)
     if task.assigned_to and task.assigned_to != ids.SUPERVISOR_ID:
         if state is TaskState.COMPLETED:
             tx.do("HINCRBY", tx.keys.stats(task.assigned_to), "tasks_completed", 1)
@@ -221,6 +250,12 @@ def finish_task(town: Town, tx: Transaction, raw: str, task: Task, state: TaskSt
         kind = "task_done" if done else "task_failed"
         mail.tell(town, tx, mail.compose(task.assigned_to or ids.SUPERVISOR_ID, task.assigned_by, kind, payload))
     return ended
+
+
+def _requeued(agent: Agent, message: Message, outcome: Outcome, attempts: int, delay_s: float) -> Event:
+    event = mail.message_event("message_requeued", _why(outcome), message, agent.id)
+    due = {"retry_at": clock.stamp(clock.now() + timedelta(seconds=delay_s))} if delay_s > 0 else {}
+    return replace(event, detail={"attempts": attempts} | due)
 
 
 def _bury(tx: Transaction, agent: Agent, message: Message, outcome: Outcome, attempts: int) -> None:
@@ -238,7 +273,9 @@ def _follow(town: Town, tx: Transaction, agent: Agent, facts: _Facts, outcome: O
         tx.activity(agent.id, f"Round {ended.number}: {describe(outcome)}")
     if outcome.rule.follow_up is FollowUp.HOLD_CLI:
         _hold(tx, agent, outcome)
-    if outcome.rule.asks_human:
+    if outcome.kind is OutcomeKind.UNPREPARED:
+        tx.event(Event("agent_unprepared", outcome.detail[:300], clock.stamp(), agent_id=agent.id))
+    if outcome.rule.asks_human and ended.asks:
         question = f"Agent '{agent.name}' ({agent.cli}) needs you: {outcome.kind}: {outcome.detail}".rstrip(": ")
         mail.tell(town, tx, mail.compose(agent.id, ids.SUPERVISOR_ID, "query", {"question": question}))
 
@@ -251,8 +288,9 @@ def _hold(tx: Transaction, agent: Agent, outcome: Outcome) -> None:
     tx.event(Event("cli_held", f"{agent.cli} held for {left:.0f} s: {outcome.kind}", clock.stamp(), agent_id=agent.id))
 
 
-def _record(agent: Agent, state: AgentState) -> Agent:
-    return agent.having(state=state, current_task=None, last_active_at=clock.stamp())
+def _record(agent: Agent, state: AgentState, outcome: Outcome) -> Agent:
+    reason = _why(outcome) if outcome.kind is OutcomeKind.UNPREPARED else None
+    return agent.having(state=state, reason=reason, current_task=None, last_active_at=clock.stamp())
 
 
 def _why(outcome: Outcome) -> str:

@@ -6,6 +6,7 @@ A task is shown as it is stored (domain/task.py), with `agent`, its agent's name
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinytown.domain.message import Message
@@ -15,6 +16,10 @@ from tinytown.store.inboxes import DeadLetter
 
 if TYPE_CHECKING:
     from tinytown.services.messages import Mailbox  # loads much that a status does not need
+    from tinytown.services.plan_entries import Plan  # as above
+    from tinytown.services.waiting import Waited  # as above
+    from tinytown.services.why import Explanation  # as above
+    from tinytown.services.worktrees import Standing  # as above
 
 
 def agent(status: AgentStatus) -> dict[str, Any]:
@@ -30,6 +35,8 @@ def agent(status: AgentStatus) -> dict[str, Any]:
         "reason": record.reason,
         "wanted": wish is not None,
         "stopping": wish.stop if wish else None,
+        "pausing": wish.pause if wish else False,
+        "closed_at": wish.closed_at if wish else None,
         "foreground": wish.foreground if wish else False,
         "pid": status.process.pid if status.process else None,
         "host": record.host,
@@ -44,6 +51,31 @@ def agent(status: AgentStatus) -> dict[str, Any]:
         "tasks_completed": stats.get("tasks_completed", 0),
         "restarts": stats.get("restarts", 0),
         "pending": pending(status.pending),
+    }
+
+
+def waited(done: Waited) -> dict[str, Any]:
+    """The end that was waited for: `tt wait --json`."""
+    return {
+        "kind": done.kind,
+        "id": done.id,
+        "name": done.name,
+        "state": done.state.value,
+        "reason": done.reason,
+    }
+
+
+def explanation(found: Explanation) -> dict[str, Any]:
+    """What something waits for: `tt why --json`. `until` is when a reason passes by itself, if that is known."""
+    return {
+        "kind": found.kind,
+        "id": found.id,
+        "name": found.name,
+        "state": found.state,
+        "reasons": [
+            {"code": reason.code, "text": reason.text, "remedy": reason.remedy, "until": reason.until}
+            for reason in found.reasons
+        ],
     }
 
 
@@ -94,6 +126,42 @@ def town(status: TownStatus, *, deep: bool = False) -> dict[str, Any]:
 def task(record: Task, names: Mapping[str, str]) -> dict[str, Any]:
     """One task; `names` maps agent ids to names."""
     return record.to_dict() | {"agent": names.get(record.assigned_to or "")}
+
+
+def worktree(seen: Standing) -> dict[str, Any]:
+    """One worktree. Numbers are null when git cannot tell them; then `error` says why."""
+    return {
+        "agent": seen.tree.agent,
+        "branch": seen.tree.branch,
+        "path": str(seen.tree.path),
+        "phase": seen.tree.phase.value if seen.tree.phase else None,
+        "head": seen.head,
+        "ahead": seen.ahead,
+        "behind": seen.behind,
+        "dirty": seen.dirty,
+        "error": seen.error,
+    }
+
+
+def plan(path: Path, loaded: Plan) -> dict[str, Any]:
+    """The file tasks.toml; `agent` of a task is null when nobody is to have it."""
+    return {
+        "path": str(path),
+        "description": loaded.description,
+        "default_agent": loaded.default_agent,
+        "tasks": [
+            {
+                "id": entry.id,
+                "description": entry.description,
+                "agent": loaded.agent_of(entry),
+                "status": entry.status.value,
+                "tags": list(entry.tags),
+                "parent": entry.parent,
+                "depends_on": list(entry.depends_on),
+            }
+            for entry in loaded.entries
+        ],
+    }
 
 
 def mailbox(box: Mailbox, texts: Mapping[str, str]) -> dict[str, Any]:

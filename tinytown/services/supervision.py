@@ -78,6 +78,7 @@ def ensure_running(town: Town) -> bool:
         deadline = clock.monotonic() + START_WITHIN_S
         while clock.monotonic() < deadline:
             if _ask(town, b"status") is not None:
+                child.returncode = 0  # it lives on without us: nothing to warn of when this object goes
                 return True
             if child.poll() not in (None, 0):
                 raise Unavailable("The supervisor did not start.", f"See {town.state_dir / 'supervisor.log'}")

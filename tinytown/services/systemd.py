@@ -148,9 +148,10 @@ def has_manager() -> bool:
     return answer is not None and answer.returncode == 0
 
 
-def show(unit: str) -> State:
+def show(unit: str, timeout_s: float = ANSWER_WITHIN_S) -> State:
     """The unit as its manager sees it."""
-    answer = _systemctl("show", unit, "--property=ActiveState,SubState,MainPID,NRestarts,StatusText")
+    properties = "--property=ActiveState,SubState,MainPID,NRestarts,StatusText"
+    answer = _systemctl("show", unit, properties, timeout_s=timeout_s)
     if answer is None or answer.returncode != 0:
         return State()
     told = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)

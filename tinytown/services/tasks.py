@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinytown import clock, ids
-from tinytown.domain.event import Event
+from tinytown.domain.agent import Agent
+from tinytown.domain.event import task_changed
 from tinytown.domain.message import Message
-from tinytown.domain.states import TaskState
+from tinytown.domain.states import TASK_RESET, TASK_RETRY, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict, Invalid, TaskNotFound
-from tinytown.services import agents, mail
+from tinytown.services import agents, dependencies, mail
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import finish_task
 from tinytown.store.transaction import Transaction
@@ -46,7 +47,7 @@ def assign(town: Town, agent: str, description: str, caller: Caller, tags: list[
         agents.resolve(town, row.agent.id)  # gone since: not found, nothing created
         tx.once(task.id)
         tx.save_task(None, given)
-        tx.event(_event("task_assigned", f"assigned to '{row.agent.name}'", given, task.state))
+        tx.event(task_changed("task_assigned", f"assigned to '{row.agent.name}'", given, task.state, clock.stamp()))
         mail.deliver(town, tx, message)
         return given
 
@@ -71,32 +72,50 @@ def cancel(town: Town, reference: str, reason: str | None, caller: Caller) -> Ta
 def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> Task:
     """Give a failed or cancelled task another life: to `to`, else its agent, else the backlog.
 
-    Its dead letters go in the same step, so that one message leads to it. Raises TaskNotFound, Conflict (also when
-    the run that is being ended for it does not end within a few seconds: never two runs of one task).
+    One that depends on others waits for them again. Its dead letters go in the same step, so that one message leads
+    to it. Raises TaskNotFound, Conflict (also when the run that is being ended for it does not end within a few
+    seconds: never two runs of one task).
     """
     town.ensure_redis()
 
     def build(tx: Transaction) -> Task:
         raw, task = find(town, reference)
-        agent_id = _next_owner(town, task, to)
-        if task.assigned_to and agent_id != task.assigned_to:
-            _await_end_of_run(town, task)
-        try:
-            again = task.retried(agent_id, clock.stamp())
-        except Conflict as error:
-            text = f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried."
-            raise Conflict(text) from error
-        tx.save_task(raw, again, task)
-        if task.assigned_to:
-            _drop_dead_letters(town, tx, task.assigned_to, task.id)
-        if agent_id is None:
-            mail.park(town, tx, again)
-        elif not _still_leads(town, tx, agent_id, task.id):
-            mail.deliver(town, tx, mail.compose(caller.id, agent_id, "task_assign", {"task_id": task.id}))
-        tx.event(_event("task_retried", "to the backlog" if agent_id is None else "assigned again", again, task.state))
-        return again
+        if task.state not in TASK_RETRY:
+            raise Conflict(f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried.")
+        owner = agents.resolve(town, to).agent if to is not None else _last_owner(town, task)
+        return revive(town, tx, raw, task, owner, caller)
 
     return change(town.store, build)
+
+
+def revive(town: Town, tx: Transaction, raw: str, task: Task, owner: Agent | None, caller: Caller) -> Task:
+    """Another life for an ended task, which goes to the owner (None: to the backlog) unless it has to wait.
+
+    `raw` is what is stored; `task` may differ from it in everything but its state. Raises Conflict as `retry`.
+    """
+    others = dependencies.open_ones(town, task.depends_on or [])
+    agent_id = owner.id if owner and not others else None
+    if task.assigned_to and agent_id != task.assigned_to:
+        _await_end_of_run(town, task)
+        for lead in mail.leads(town, task.assigned_to).get(task.id, []):
+            mail.recall(tx, task.assigned_to, lead, "its task is retried elsewhere")
+    again = task.retried(agent_id, clock.stamp(), TASK_RESET)
+    if others and owner:
+        again = replace(again, planned_agent=owner.name)
+    tx.save_task(raw, again, task)
+    if task.assigned_to:
+        _drop_dead_letters(town, tx, task.assigned_to, task.id)
+    where = "assigned again"
+    if others:
+        where = f"waits for {dependencies.named([other for _raw, other in others])}"
+        dependencies.wait_for(tx, again.id, others)
+    elif agent_id is None:
+        where = "to the backlog"
+        mail.park(town, tx, again)
+    elif not _still_leads(town, tx, agent_id, task.id):
+        mail.deliver(town, tx, mail.compose(caller.id, agent_id, "task_assign", {"task_id": task.id}))
+    tx.event(task_changed("task_retried", where, again, task.state, clock.stamp()))
+    return again
 
 
 def _await_end_of_run(town: Town, task: Task) -> None:
@@ -170,15 +189,18 @@ def _end(town: Town, reference: str, state: TaskState, result: str, caller: Call
             )
         return finish_task(town, tx, raw, task, state, text, caller.run)
 
-    return change(town.store, build)
+    ended = change(town.store, build)
+    if state is TaskState.COMPLETED:
+        dependencies.finish_releases(town)
+    return ended
 
 
-def _next_owner(town: Town, task: Task, to: str | None) -> str | None:
-    if to is not None:
-        return agents.resolve(town, to).agent.id
-    if task.assigned_to and town.store.agents.row(task.assigned_to):
-        return task.assigned_to
-    return None
+def _last_owner(town: Town, task: Task) -> Agent | None:
+    """The agent that had it, else the one that the plan gives it to, as far as they exist."""
+    if task.assigned_to and (row := town.store.agents.row(task.assigned_to)):
+        return row.agent
+    planned = dependencies.planned_agents(town, [task.planned_agent])
+    return planned.get(task.planned_agent or "")
 
 
 def _still_leads(town: Town, tx: Transaction, agent_id: str, task_id: str) -> bool:
@@ -202,10 +224,3 @@ def _drop_dead_letters(town: Town, tx: Transaction, agent_id: str, task_id: str)
             tx.expect_member(tx.keys.dead(agent_id), letter.raw)
             tx.do("LREM", tx.keys.dead(agent_id), 1, letter.raw)
             tx.event(mail.message_event("message_dropped", "its task is retried", message, agent_id))
-
-
-def _event(kind: str, text: str, task: Task, old: TaskState) -> Event:
-    return Event(
-        kind, text, clock.stamp(), agent_id=task.assigned_to, task_id=task.id,
-        old_state=old.value, new_state=task.state.value,
-    )  # fmt: skip

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tinytown import config as settings
 from tinytown.config import DEFAULT_CLI, STATE_DIR, TOWN_FILE, Config
@@ -23,6 +23,9 @@ from tinytown.files import write_atomic
 from tinytown.services import naming, registry
 from tinytown.services.template import town_file
 from tinytown.town import Town
+
+if TYPE_CHECKING:
+    from tinytown.services.snapshots import Restored  # loads much that only a saved file needs
 
 FOLDERS = ("agents", "logs", "tasks", "runs")
 IGNORED = (f"{STATE_DIR}/*", f"!{STATE_DIR}/redis.aof")
@@ -34,12 +37,14 @@ UNFINISHED = "init.unfinished"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What `init` did. `asked_name` is the name before characters were replaced; `warning` is not fatal."""
+    """What `init` did. `asked_name` is the name before characters were replaced; the warnings are not fatal."""
 
     town: Town
     asked_name: str
     was_clone: bool
     warning: str | None
+    not_loaded: str | None = None
+    restored: Restored | None = None
 
 
 class _Undo:
@@ -62,8 +67,8 @@ class _Undo:
                 step()
 
 
-def init(folder: Path, name: str | None = None) -> Made:
-    """Make the town of this folder.
+def init(folder: Path, name: str | None = None, say: Callable[[str], None] | None = None) -> Made:
+    """Make the town of this folder; with a saved file its state is restored. `say` hears of what takes long.
 
     Raises Conflict (there is one, another name), Forbidden, ConfigInvalid and whatever starting Redis raises;
     then nothing is changed.
@@ -73,12 +78,12 @@ def init(folder: Path, name: str | None = None) -> Made:
         with _Undo() as outer:
             _make_folder(root, outer)
             with _locked(root), _Undo() as undo:
-                return _init(root, name, undo)
+                return _init(root, name, undo, say)
     except OSError as error:
         raise Forbidden(f"Cannot write {error.filename or root}: {error.strerror}.") from error
 
 
-def _init(root: Path, name: str | None, undo: _Undo) -> Made:
+def _init(root: Path, name: str | None, undo: _Undo, say: Callable[[str], None] | None) -> Made:
     is_clone = (root / TOWN_FILE).exists()
     if is_clone and _is_lived_in(root / STATE_DIR):
         raise Conflict(f"A town is already here: {root / TOWN_FILE}", "Connect to it with: tt start")
@@ -97,20 +102,32 @@ def _init(root: Path, name: str | None, undo: _Undo) -> Made:
     _make_state_dir(town.state_dir, undo)
     _ignore(root / ".gitignore", undo)
     _start_redis(town, undo)
+    restored, left = _load_saved(town, say)
     if text is not None:
         undo.add((root / TOWN_FILE).unlink)
         write_atomic(root / TOWN_FILE, text, mode=0o644)
     warning = _register(config, root)
     (town.state_dir / UNFINISHED).unlink(missing_ok=True)
-    return Made(town, asked or config.name, is_clone, warning)
+    return Made(town, asked or config.name, is_clone, warning, left, restored)
+
+
+def _load_saved(town: Town, say: Callable[[str], None] | None) -> tuple[Restored | None, str | None]:
+    """Restore what `tt save` left for this machine; a word when the town has state already. Raises as `restore`."""
+    if not (town.root / os.path.expanduser(town.config.redis.aof_path)).is_file():
+        return None, None
+    from tinytown.services import snapshots  # noqa: PLC0415  only a saved file needs it
+
+    if not snapshots.is_full(town):
+        with contextlib.suppress(snapshots.NothingSaved):
+            return snapshots.restore(town, say=say), None
+    elif not snapshots.was_restored(town):
+        name = snapshots.file_of(town)
+        return None, f"The town has state in Redis already; {name} was not loaded. To load it: tt restore --force"
+    return None, None
 
 
 def _default_cli() -> str:
-    world = settings.load_global()
-    chosen = world.get("default_cli", world.get("default_model", DEFAULT_CLI))
-    if not isinstance(chosen, str):
-        raise ConfigInvalid(f"{settings.global_dir() / 'config.toml'}: 'default_cli' must be text.")
-    return chosen
+    return str(settings.load_global().get("default_cli", DEFAULT_CLI))
 
 
 def _is_lived_in(state_dir: Path) -> bool:
@@ -156,8 +173,8 @@ def _make_state_dir(state_dir: Path, undo: _Undo) -> None:
 
 def _remove_all_but(state_dir: Path, kept: set[str]) -> None:
     for entry in state_dir.iterdir():
-        if entry.name not in kept | DATA:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if entry.name not in kept:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def _ignore(file: Path, undo: _Undo) -> None:

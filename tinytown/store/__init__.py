@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from redis import Redis as Client
 
 _SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text("utf-8")
+_SCAN_PAGE = 1000
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -94,6 +95,10 @@ class Store:
             for command in commands:
                 pipe.execute_command(*command)  # type: ignore[no-untyped-call]
             return list(pipe.execute())
+
+    def scan(self) -> list[str]:
+        """Every key of the town, without holding the server up. Only for what deletes or rewrites all of them."""
+        return sorted(set(self.call(lambda r: list(r.scan_iter(match=f"{self.keys.prefix}*", count=_SCAN_PAGE)))))
 
     @staticmethod
     def _script(client: Client, keys: Sequence[str], argv: Sequence[str]) -> Any:

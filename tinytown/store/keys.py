@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinytown.ids import is_id
+
 PREFIX = "tt:"
 
 
@@ -18,6 +20,7 @@ class KeyKind:
 
 SENT_TTL_S = 3600
 LEASE_TTL_S = 30
+SNAPSHOT_TTL_S = 600
 
 # The part after `tt:<town>:` up to the id -> its row.
 TABLE: dict[str, KeyKind] = {
@@ -40,10 +43,45 @@ TABLE: dict[str, KeyKind] = {
     "task": KeyKind("string", None, "task record, JSON"),
     "tasks": KeyKind("zset", None, "index by state: task id, scored by creation time"),
     "backlog": KeyKind("list", None, "ids of tasks without an agent"),
+    "dependents": KeyKind("set", None, "ids of the pending tasks that wait for this task's completion"),
+    "releases": KeyKind("set", None, "ids of completed tasks whose dependents are not all released yet"),
     "mission": KeyKind("mission", None, "missions: run, work, watch, events, notes, active"),
+    "snapshot": KeyKind("any", SNAPSHOT_TTL_S, "copies of keys while the town is saved or restored: <token>:<key>"),
     "events": KeyKind("stream", None, "every state change, bounded"),
     "broadcast": KeyKind("channel", None, "pub/sub copy of broadcasts, for observers"),
 }
+
+AGENT_KINDS = (
+    "agent", "stats", "inbox", "urgent", "claimed", "dead", "attempts", "wake", "stop", "pause", "lease", "activity",
+)  # fmt: skip
+
+# Before towns had keys of their own: `tt:<kind>:<id>`, and one backlog for all. Ids are UUIDs, so that no key of
+# a town that is called like a kind is taken for one of these.
+FORMER_KINDS = ("agent", "inbox", "urgent", "task", "activity", "stop")
+FORMER_BACKLOG = f"{PREFIX}backlog"
+
+
+def former(kind: str, identifier: str) -> str:
+    """The former key of this kind."""
+    return f"{PREFIX}{kind}:{identifier}"
+
+
+def split_former(key: str) -> tuple[str, str] | None:
+    """Kind and id of a former key; None for every other key."""
+    kind, _, identifier = key.removeprefix(PREFIX).partition(":")
+    return (kind, identifier) if kind in FORMER_KINDS and is_id(identifier) and key.startswith(PREFIX) else None
+
+
+def owner(key: str) -> str | None:
+    """The id of the agent whose own key this is; None for every other key."""
+    kind, _, identifier = (split(key) or ("", ""))[1].partition(":")
+    return identifier if kind in AGENT_KINDS and is_id(identifier) else None
+
+
+def split(key: str) -> tuple[str, str] | None:
+    """Town and rest of a town's key; None for every other key."""
+    town, _, rest = key.removeprefix(PREFIX).partition(":")
+    return (town, rest) if key.startswith(PREFIX) and town and rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +93,13 @@ class Keys:
     def _key(self, kind: str, identifier: str | None = None) -> str:
         base = f"{PREFIX}{self.town}:{kind}"
         return base if identifier is None else f"{base}:{identifier}"
+
+    @property
+    def prefix(self) -> str:
+        return self._key("")
+
+    def snapshot(self, token: str) -> str:
+        return self._key("snapshot", token)
 
     def agent(self, agent_id: str) -> str:
         return self._key("agent", agent_id)
@@ -97,6 +142,10 @@ class Keys:
     def pause(self, agent_id: str) -> str:
         return self._key("pause", agent_id)
 
+    def of_agent(self, agent_id: str) -> list[str]:
+        """The keys that one agent has for itself."""
+        return [self._key(kind, agent_id) for kind in AGENT_KINDS]
+
     def lease(self, name: str) -> str:
         return self._key("lease", name)
 
@@ -115,6 +164,13 @@ class Keys:
     @property
     def backlog(self) -> str:
         return self._key("backlog")
+
+    def dependents(self, task_id: str) -> str:
+        return self._key("dependents", task_id)
+
+    @property
+    def releases(self) -> str:
+        return self._key("releases")
 
     @property
     def events(self) -> str:

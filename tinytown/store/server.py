@@ -176,12 +176,11 @@ class ManagedServer:
     def _spawn(self, argv: list[str], life: int) -> tuple[bool, str]:
         import subprocess  # noqa: PLC0415  only a start needs it
 
-        environment = {k: v for k, v in os.environ.items() if not _NOT_INHERITED.fullmatch(k)}
         try:
             done = subprocess.run(
                 argv,
                 cwd=self.folder,
-                env=environment,
+                env=environment(),
                 pass_fds=(life,),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -289,6 +288,11 @@ class ManagedServer:
             yield
         finally:
             lock.release()
+
+
+def environment() -> dict[str, str]:
+    """What a server inherits."""
+    return {k: v for k, v in os.environ.items() if not _NOT_INHERITED.fullmatch(k)}
 
 
 def _end(process: Identity, timeout_s: float) -> None:

@@ -27,7 +27,7 @@ def text(connector: Connector) -> str:
         'save ""',
         f"appendonly {'yes' if config.persist else 'no'}",
         f"appendfsync {config.appendfsync}",
-        f"appendfilename {quote(_aof_file(connector).name)}",
+        f"appendfilename {quote(aof_file(connector).name)}",
         *(_socket_lines(connector) if config.use_socket else _tcp_lines(connector)),
     ]
     if config.password:
@@ -85,7 +85,8 @@ def _listen_on(addresses: list[str], host: str) -> list[str]:
     return addresses if reached else [*addresses, host.strip("[]")]
 
 
-def _aof_file(connector: Connector) -> Path:
+def aof_file(connector: Connector) -> Path:
+    """`redis.aof_path`: what the live files are named after, and where a saved file lies. Raises ConfigInvalid."""
     text = os.path.expanduser(connector.config.aof_path)
     path = Path(os.path.abspath(connector.root / text))
     if not text.strip() or path.name in {"", ".."} or path == connector.folder:
@@ -95,7 +96,7 @@ def _aof_file(connector: Connector) -> Path:
 
 def manifest(connector: Connector) -> Path:
     """The list of the append-only files."""
-    file = _aof_file(connector)
+    file = aof_file(connector)
     return file.parent / AOF_FOLDER / f"{file.name}.manifest"
 
 
@@ -104,7 +105,7 @@ def place_append_only_files(connector: Connector) -> None:
 
     Refuses (ConfigInvalid, Unavailable) whatever would make the server start empty while data lies in another place.
     """
-    file = _aof_file(connector)
+    file = aof_file(connector)
     link = connector.folder / AOF_FOLDER
     home = file.parent / AOF_FOLDER
     elsewhere = os.path.realpath(file.parent) != os.path.realpath(connector.folder)
@@ -119,7 +120,7 @@ def place_append_only_files(connector: Connector) -> None:
         home.mkdir(mode=0o700, exist_ok=True)
         if elsewhere and not link.is_symlink():
             link.symlink_to(home)
-        _take_over_plain_file(file, home)
+        _shield_saved_file(file, home)
     except OSError as error:
         raise Forbidden(f"Cannot write the append-only files at {file}: {error.strerror}.") from error
 
@@ -142,17 +143,13 @@ def _leave_former_place(link: Path, home: Path, file: Path) -> None:
         link.rmdir()
 
 
-def _take_over_plain_file(file: Path, home: Path) -> None:
-    """Let Redis load a single append-only file (`tt save`, another machine's).
+def _shield_saved_file(file: Path, home: Path) -> None:
+    """Start empty beside a saved file (`tt save`): Redis would take it for its own and move it away from git.
 
-    Redis does this by itself only in its own folder; the order is Redis' own: a crash between the steps is
-    repaired by the next start.
+    Loading it is `tt init`'s and `tt restore`'s, which prove it first and start no agent.
     """
     manifest = home / f"{file.name}.manifest"
-    if not file.is_file() or (manifest.exists() and (home / file.name).exists()):
-        return
-    plain = f"file {quote(file.name)} seq 1 type b\n"
-    if manifest.exists() and manifest.read_text("utf-8", "surrogateescape") != plain:
-        return
-    write_atomic(manifest, plain)
-    file.rename(home / file.name)
+    if file.is_file() and not manifest.exists():
+        first = f"{file.name}.1.incr.aof"
+        (home / first).touch(mode=0o600)
+        write_atomic(manifest, f"file {quote(first)} seq 1 type i\n")

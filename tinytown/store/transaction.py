@@ -9,6 +9,7 @@ from __future__ import annotations
 from tinytown import clock
 from tinytown.domain.event import Event
 from tinytown.domain.message import Message, Priority
+from tinytown.domain.record import dump
 from tinytown.domain.task import Task
 from tinytown.store.keys import SENT_TTL_S, Keys
 
@@ -34,9 +35,9 @@ class Transaction:
         self.is_repeatable = False  # applying it twice is applying it once: it needs no token
         self._events_kept = events_kept
         self._key_index: dict[str, int] = {}
-        self._expectations: list[tuple[str, str, tuple[str, ...]]] = []
-        self._labels: list[str] = []
+        self._expectations: dict[tuple[str, str, tuple[str, ...]], str] = {}  # -> what it is about
         self._operations: list[tuple[str, str, tuple[str, ...]]] = []
+        self._rung: set[str] = set()
 
     # What must hold
 
@@ -60,15 +61,27 @@ class Transaction:
         """The list has exactly this many elements."""
         self._expect("llen", key, (str(length),), what)
 
+    def expect_size(self, key: str, size: int, what: str = "") -> None:
+        """The set has exactly this many members."""
+        self._expect("scard", key, (str(size),), what)
+
+    def expect_in_set(self, key: str, member: str, what: str = "") -> None:
+        """The set has this member."""
+        self._expect("in_set", key, (member,), what)
+
     def expect_fewer_fields(self, key: str, limit: int, what: str = "") -> None:
         """The hash has fewer fields than this."""
         self._expect("hlen_below", key, (str(limit),), what)
+
+    def expect_newest(self, event_id: str, what: str = "") -> None:
+        """Nothing has changed in the town since this event (as `Events.last_id` gives it): each change has its own."""
+        self._expect("newest", self.keys.events, (event_id,), what)
 
     # What is done
 
     def do(self, command: str, key: str, *arguments: str | float) -> None:
         """One Redis command on one key."""
-        self._operations.append((command, key, tuple(str(a) for a in arguments)))
+        self._operations.append((command, key, tuple(map(str, arguments))))
 
     def once(self, token: str, ttl_s: int = SENT_TTL_S) -> None:
         """Make a repetition of this transaction (an answer was lost) a no-op that counts as done."""
@@ -80,7 +93,10 @@ class Transaction:
         self.do("XADD", self.keys.events, *bound, "*", "event_type", event.type, "data", event.to_json())
 
     def ring(self, agent_id: str) -> None:
-        """Ring the agent's doorbell (a list of at most one)."""
+        """Ring the agent's doorbell (a list of at most one), once in a transaction."""
+        if agent_id in self._rung:
+            return
+        self._rung.add(agent_id)
         self.do("LPUSH", self.keys.wake(agent_id), "1")
         self.do("LTRIM", self.keys.wake(agent_id), 0, 0)
 
@@ -123,15 +139,14 @@ class Transaction:
             argv.append(str(len(rows)))
             for word, key, arguments in rows:
                 argv += [word, str(self._index(key)), str(len(arguments)), *arguments]
-        return list(self._key_index), argv
+        return list(self._key_index), [dump(argv)]
 
     def label(self, number: int) -> str:
         """What expectation `number` (from 1) was about."""
-        return self._labels[number - 1]
+        return list(self._expectations.values())[number - 1]
 
     def _expect(self, kind: str, key: str, arguments: tuple[str, ...], what: str) -> None:
-        self._expectations.append((kind, key, arguments))
-        self._labels.append(what or key)
+        self._expectations.setdefault((kind, key, arguments), what or key)
 
     def _index(self, key: str) -> int:
         return self._key_index.setdefault(key, len(self._key_index) + 1)

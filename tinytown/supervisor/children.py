@@ -245,6 +245,7 @@ class Children:
                 "pid": c.identity.pid if c.identity else None,
                 "epoch": c.epoch,
                 "restarts": c.restarts,
+                "start_in_s": round(max(0.0, c.start_at - clock.monotonic()), 3) if not c.is_alive else None,
                 "beat_age_s": round(self._beats.age(c.slot), 3) if c.slot >= 0 else None,
                 "adopted": c.is_adopted,
             }
