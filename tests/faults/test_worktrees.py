@@ -15,8 +15,8 @@ from tinytown import processes
 from tinytown.domain.states import AgentState
 from tinytown.errors import Conflict
 from tinytown.ids import SUPERVISOR_ID
-from tinytown.services import agents, worktree_merging, worktree_removal, worktrees
-from tinytown.services.worktrees import Phase
+from tinytown.services import agents, worktrees
+from tinytown.services.worktrees import Phase, merging, removal
 
 pytestmark = pytest.mark.fault
 
@@ -57,9 +57,9 @@ def test_two_agents_on_one_file(new_town: NewTown) -> None:
     for name in ("ann", "bob"):
         town.wait((town.control / name).exists, f"{name} at work")
         with pytest.raises(Conflict, match="is working"):
-            worktree_removal.remove(town.town, name)
+            removal.remove(town.town, name)
         with pytest.raises(Conflict, match="is working"):
-            worktree_merging.merge(town.town, name)
+            merging.merge(town.town, name)
     town.go()
     town.wait_done(*given)
     town.wait_idle("ann", "bob")
@@ -68,9 +68,9 @@ def test_two_agents_on_one_file(new_town: NewTown) -> None:
         assert (tree_of(town, name) / "top.log").read_text() == f"{tree_of(town, name)}\n"
     assert (town.root / "shared.txt").read_text() == "first\n"
     assert git(town.root, "status", "--porcelain") == ""
-    assert worktree_merging.merge(town.town, "ann", "and the rest").commits == 2
+    assert merging.merge(town.town, "ann", "and the rest").commits == 2
     with pytest.raises(Conflict, match=r"conflicts in: shared\.txt"):
-        worktree_merging.merge(town.town, "bob", "and the rest")
+        merging.merge(town.town, "bob", "and the rest")
 
 
 def test_what_the_model_sees(new_town: NewTown) -> None:
@@ -127,7 +127,7 @@ def test_removed_between_rounds(new_town: NewTown) -> None:
     town.spawn("ann")
     town.task_done("ann", "run echo mine > mine.txt")
     town.wait_idle("ann")
-    done = worktree_removal.remove(town.town, "ann")
+    done = removal.remove(town.town, "ann")
     assert git(town.root, "show", f"{done.rescue}:mine.txt") == "mine"
     town.task_done("ann", f"run ls > {town.control}/seen")
     assert "mine.txt" not in noted(town, "seen")

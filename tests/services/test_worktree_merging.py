@@ -13,8 +13,8 @@ from tests.support.town import events, in_processes, register, same_town
 from tinytown import processes
 from tinytown.errors import Conflict, Invalid
 from tinytown.journal import ActorEntry, RoundEntry
-from tinytown.services import worktree_making, worktree_merging, worktrees
-from tinytown.services.worktrees import Worktree
+from tinytown.services import worktrees
+from tinytown.services.worktrees import Worktree, making, merging
 from tinytown.town import Town
 
 
@@ -27,7 +27,7 @@ def isolated(town: Town) -> Town:
 
 def with_work(town: Town, name: str = "ann", text: str = "by ann\n", file: str = "work.txt") -> Worktree:
     """A worktree with one commit."""
-    tree = worktree_making.prepare(town, name, lambda _line: None)
+    tree = making.prepare(town, name, lambda _line: None)
     (tree.path / file).write_text(text)
     commit_all(tree.path, f"work of {name}")
     return tree
@@ -37,7 +37,7 @@ def merge_fails(town: Town, why: str, message: str | None = None) -> str:
     """The merge is refused, and the main checkout is as it was; returns the remedy."""
     before = (git(town.root, "rev-parse", "HEAD"), git(town.root, "status", "--porcelain", "--untracked-files=all"))
     with pytest.raises(Conflict, match=why) as refused:
-        worktree_merging.merge(town, "ann", message)
+        merging.merge(town, "ann", message)
     assert before == (
         git(town.root, "rev-parse", "HEAD"),
         git(town.root, "status", "--porcelain", "--untracked-files=all"),
@@ -56,12 +56,12 @@ def test_merge(isolated: Town) -> None:
     """A merge commit, also where git could go forward; a second merge finds nothing to do; the history has it once."""
     register(isolated, "ann")
     tree = with_work(isolated)
-    done = worktree_merging.merge(isolated, "ann")
+    done = merging.merge(isolated, "ann")
     assert (done.into, done.commits, done.branch) == ("main", 1, tree.branch)
     assert done.commit == git(isolated.root, "rev-parse", "HEAD")
     assert git(isolated.root, "rev-list", "--merges", "--count", "HEAD") == "1"
     assert (isolated.root / "work.txt").read_text() == "by ann\n"
-    assert worktree_merging.merge(isolated, "ann").commits == 0
+    assert merging.merge(isolated, "ann").commits == 0
     (event,) = events(isolated, "worktree_merged")
     assert f"1 commit(s) of {tree.branch} merged into main" in event["message"]
 
@@ -73,8 +73,8 @@ def test_uncommitted(isolated: Town) -> None:
     (tree.path / "shared.txt").write_text("changed\n")
     assert '--commit "message"' in merge_fails(isolated, "has 2 uncommitted")
     with pytest.raises(Invalid, match="must not be empty"):
-        worktree_merging.merge(isolated, "ann", " ")
-    assert worktree_merging.merge(isolated, "ann", "-x is my message").commits == 2
+        merging.merge(isolated, "ann", " ")
+    assert merging.merge(isolated, "ann", "-x is my message").commits == 2
     assert git(tree.path, "log", "-1", "--format=%s") == "-x is my message"
     assert (isolated.root / "new.txt").exists()
 
@@ -138,7 +138,7 @@ def test_a_merge_of_somebody_else_that_comes_between(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     with pytest.raises(Conflict, match="git merge failed"):
-        worktree_merging.merge(isolated, "ann")
+        merging.merge(isolated, "ann")
     assert git(isolated.root, "rev-parse", "MERGE_HEAD") == theirs
 
 
@@ -164,7 +164,7 @@ def test_not_while_it_works(isolated: Town) -> None:
     journal.write_round(RoundEntry("an-id", 1, 1, "an-id:1:1", ()), sync=False)
     assert "tt interrupt ann" in merge_fails(isolated, "Agent 'ann' is working")
     journal.close_round()
-    assert worktree_merging.merge(isolated, "ann").commits == 1
+    assert merging.merge(isolated, "ann").commits == 1
 
 
 def test_repository_inside(isolated: Town) -> None:
@@ -179,7 +179,7 @@ def test_many_at_once(isolated: Town) -> None:
     names = [f"agent-{n}" for n in range(6)]
     for name in names:
         with_work(isolated, name, name, f"{name}.txt")
-    in_processes(6, lambda n: worktree_merging.merge(same_town(isolated), names[n]).commits)
+    in_processes(6, lambda n: merging.merge(same_town(isolated), names[n]).commits)
     assert sorted(path.name for path in isolated.root.glob("agent-*.txt")) == [f"{name}.txt" for name in names]
     assert git(isolated.root, "status", "--porcelain") == ""
 
@@ -218,7 +218,7 @@ def test_diff_can_be_applied(isolated: Town) -> None:
 
 def test_diff_without_changes(isolated: Town) -> None:
     """Nothing is printed, and a reader who leaves early is no error."""
-    worktree_making.prepare(isolated, "ann", lambda _line: None)
+    making.prepare(isolated, "ann", lambda _line: None)
     assert changes(isolated) == ""
     with_work(isolated, text="x\n" * 100_000)
     lines = worktrees.diff(isolated, "ann")

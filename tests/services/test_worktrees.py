@@ -15,8 +15,8 @@ from tinytown import processes
 from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, TimedOut, Unavailable
 from tinytown.git import run
 from tinytown.journal import ActorEntry, RoundEntry
-from tinytown.services import worktree_making, worktree_removal, worktrees
-from tinytown.services.worktrees import Phase, Worktree
+from tinytown.services import worktrees
+from tinytown.services.worktrees import Phase, Worktree, making, removal
 from tinytown.town import Town
 
 
@@ -36,7 +36,7 @@ def using(town: Town, root: Path | None = None, **agent: object) -> Town:
 def prepare(town: Town, name: str = "ann") -> tuple[Worktree, list[str]]:
     """The worktree, and what was said about it."""
     said: list[str] = []
-    return worktree_making.prepare(town, name, said.append), said
+    return making.prepare(town, name, said.append), said
 
 
 def refs(town: Town, under: str = "refs/tinytown") -> list[str]:
@@ -155,7 +155,7 @@ def test_branch_of_a_former_agent(isolated: Town) -> None:
     tree, _said = prepare(isolated)
     (tree.path / "work").touch()
     work = commit_all(tree.path, "work")
-    assert worktree_removal.remove(isolated, "ann").kept
+    assert removal.remove(isolated, "ann").kept
     (isolated.root / "more").touch()
     more = commit_all(isolated.root, "more")
     tree, said = prepare(isolated)
@@ -225,8 +225,16 @@ def test_town_that_moved(isolated: Town, tmp_path: Path) -> None:
     assert git(worktrees.find(moved, "ann").path, "status", "--porcelain") == "?? mine"
 
 
-def test_many_at_once(isolated: Town) -> None:
-    """Four agents, each asked for twice: four worktrees, each made once."""
+def test_many_at_once(isolated: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four agents, each asked for twice: four worktrees, each made once; git, which cannot, adds one at a time."""
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(
+        '#!/bin/sh\nPATH=${PATH#*:}\ncase "$*" in *"worktree add"*) ;; *) exec git "$@";; esac\n'
+        f'cd {tmp_path}; mkdir adding || touch overlap; sleep 0.05; git "$@"; code=$?; rmdir adding; exit $code\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
 
     def work(number: int) -> list[str]:
         return prepare(using(same_town(isolated)), f"agent-{number // 2}")[1]
@@ -234,6 +242,7 @@ def test_many_at_once(isolated: Town) -> None:
     said = in_processes(8, work)
     assert sorted(map(len, said)) == [0] * 4 + [1] * 4
     assert len(git(isolated.root, "worktree", "list").splitlines()) == 5
+    assert not (tmp_path / "overlap").exists()
 
 
 # Copying and setting up
@@ -325,7 +334,7 @@ def test_setup_killed(isolated: Town) -> None:
 def test_nothing_to_rescue(isolated: Town) -> None:
     """A clean worktree whose commits are merged leaves nothing: no ref, no branch, no entry, no folder."""
     tree, _said = prepare(isolated)
-    done = worktree_removal.remove(isolated, "ann")
+    done = removal.remove(isolated, "ann")
     assert (done.rescue, done.kept, done.was_there) == (None, False, True)
     assert refs(isolated, "refs/heads") == ["refs/heads/main"]
     assert len(git(isolated.root, "worktree", "list").splitlines()) == 1
@@ -346,7 +355,7 @@ def test_rescue(isolated: Town) -> None:
     (tree.path / "new" / "ü -x\n").write_text("new")
     (tree.path / "build").mkdir()
     (tree.path / "build" / "big").touch()
-    done = worktree_removal.remove(isolated, "ann")
+    done = removal.remove(isolated, "ann")
     assert done.kept
     assert done.rescue == refs(isolated)[0]
     assert done.rescue.startswith(f"refs/tinytown/rescue/{isolated.name}/ann/")
@@ -367,7 +376,7 @@ def test_rescue_of_commits_on_no_branch(isolated: Town) -> None:
     git(tree.path, "checkout", "--quiet", "--detach")
     (tree.path / "work").touch()
     work = commit_all(tree.path, "work")
-    done = worktree_removal.remove(isolated, "ann")
+    done = removal.remove(isolated, "ann")
     assert done.rescue is not None
     assert git(isolated.root, "rev-parse", done.rescue) == work
 
@@ -382,7 +391,7 @@ def test_rescue_in_the_middle_of_a_conflict(isolated: Town) -> None:
     commit_all(tree.path, "second")
     (tree.path / "second.txt").write_text("put aside")
     git(tree.path, "rebase", "--autostash", "main", code=1)
-    done = worktree_removal.remove(isolated, "ann")
+    done = removal.remove(isolated, "ann")
     assert "<<<<<<<" in git(isolated.root, "show", f"{done.rescue}:shared.txt")
     assert git(isolated.root, "show", f"{done.rescue}^2:second.txt") == "put aside"
 
@@ -395,7 +404,7 @@ def test_rescue_without_links(isolated: Town) -> None:
     assert worktrees.workdir(isolated, "ann") is None
     (seen,) = worktrees.listing(isolated)
     assert seen.error is not None
-    done = worktree_removal.remove(isolated, "ann")
+    done = removal.remove(isolated, "ann")
     assert done.rescue is not None
     assert files(isolated, done.rescue) == [".gitignore", "mine", "shared.txt", "tinytown.toml"]
     assert git(isolated.root, "status", "--porcelain") == ""
@@ -409,12 +418,12 @@ def test_removal_that_was_killed(isolated: Town) -> None:
     (tree.folder / "worktree.removed" / "old").touch()
     (tree.folder / "worktree.removed").chmod(0o500)
     tree.saved(Phase.REMOVING)
-    assert worktree_removal.remove(isolated, "ann").rescue is not None
+    assert removal.remove(isolated, "ann").rescue is not None
     tree.saved(Phase.REMOVING)  # killed later: only the note is left
     assert worktrees.names(isolated) == ["ann"]
-    assert worktree_removal.remove(isolated, "ann").rescue is None
+    assert removal.remove(isolated, "ann").rescue is None
     assert worktrees.names(isolated) == []
-    assert not worktree_removal.remove(isolated, "ann").was_there
+    assert not removal.remove(isolated, "ann").was_there
     assert [path.name for path in tree.folder.iterdir()] == ["worktree.lock"]
 
 
@@ -433,7 +442,7 @@ def test_not_while_it_works(isolated: Town) -> None:
     tree, _said = prepare(isolated)
     begin_round(isolated)
     with pytest.raises(Conflict, match="Agent 'ann' is working"):
-        worktree_removal.remove(isolated, "ann")
+        removal.remove(isolated, "ann")
     assert worktrees.workdir(isolated, "ann") == tree.path
 
 
@@ -441,7 +450,7 @@ def test_not_while_somebody_is_at_it(isolated: Town) -> None:
     """One at a time."""
     tree, _said = prepare(isolated)
     with worktrees.held(tree, wait=False), pytest.raises(Conflict, match="being made or removed"):
-        worktree_removal.remove(isolated, "ann")
+        removal.remove(isolated, "ann")
 
 
 @pytest.mark.parametrize("how", ["clone", "submodule"])
@@ -456,7 +465,7 @@ def test_other_repositories_inside(isolated: Town, tmp_path: Path, how: str) -> 
     if how == "submodule":
         commit_all(tree.path, "with a submodule")
     with pytest.raises(Conflict, match="other git repositories in it: inner"):
-        worktree_removal.remove(isolated, "ann")
+        removal.remove(isolated, "ann")
     assert worktrees.workdir(isolated, "ann") == tree.path
     assert refs(isolated) == []
 
@@ -468,7 +477,7 @@ def test_link_instead_of_a_worktree(isolated: Town, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     tree.path.symlink_to(tmp_path / "mine")
     with pytest.raises(Conflict, match="is no folder"):
-        worktree_removal.remove(isolated, "ann")
+        removal.remove(isolated, "ann")
     assert (tmp_path / "mine").is_dir()
 
 

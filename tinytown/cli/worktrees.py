@@ -69,9 +69,9 @@ def diff(agent: str, *, stat: bool) -> None:
 @click.option("--commit", "message", metavar="MESSAGE", help="First commit what the agent left uncommitted.")
 def merge(agent: str, *, message: str | None) -> None:
     """Merge an agent's branch into the branch of the main checkout; on a conflict nothing is changed."""
-    from tinytown.services import worktree_merging  # noqa: PLC0415  not for --help
+    from tinytown.services.worktrees import merging  # noqa: PLC0415  not for --help
 
-    done = worktree_merging.merge(base.open_town(), agent, message)
+    done = merging.merge(base.open_town(), agent, message)
     if done.commits == 0:
         render.out(f"Nothing to merge: '{done.into}' has all of '{done.branch}'.")
         return
@@ -83,9 +83,9 @@ def merge(agent: str, *, message: str | None) -> None:
 @click.argument("agent")
 def remove(agent: str) -> None:
     """Remove an agent's worktree; what is not committed is kept in a ref (but for files that git ignores)."""
-    from tinytown.services import worktree_removal  # noqa: PLC0415  not for --help
+    from tinytown.services.worktrees import removal  # noqa: PLC0415  not for --help
 
-    done = worktree_removal.remove(base.open_town(), agent)
+    done = removal.remove(base.open_town(), agent)
     if not done.was_there:
         render.out(f"Agent '{done.agent}' has no worktree.")
         return
@@ -101,9 +101,9 @@ def remove(agent: str) -> None:
 @click.argument("agent")
 def prepare(agent: str) -> None:
     """Make an agent's worktree ready; what its actor runs before the first model."""
-    from tinytown.services import worktree_making  # noqa: PLC0415  not for --help
+    from tinytown.services.worktrees import making  # noqa: PLC0415  not for --help
 
-    worktree_making.prepare(base.open_town(), agent, _say)
+    making.prepare(base.open_town(), agent, _say)
 
 
 _HOW_TO_ISOLATE = 'For one per agent set [agent] isolation = "worktree" in tinytown.toml.'

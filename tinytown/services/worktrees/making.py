@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tinytown import git
 from tinytown.errors import Conflict
-from tinytown.services import worktree_removal, worktrees
-from tinytown.services.worktrees import Phase, Worktree
+from tinytown.services import worktrees
+from tinytown.services.worktrees import Phase, Worktree, removal
 from tinytown.town import Town
 
 Say = Callable[[str], None]
@@ -55,7 +55,7 @@ def _at_home(town: Town, tree: Worktree) -> Worktree:
 def _make(town: Town, tree: Worktree, prefix: str, say: Say) -> Worktree:
     if tree.phase is None and os.path.lexists(tree.path):
         raise Conflict(f"{tree.path} is in the way.", f"Move it away, or run: tt worktree remove {tree.agent}")
-    removed = worktree_removal.discard(town, tree)
+    removed = removal.discard(town, tree)
     if removed.rescue is not None:
         say(f"what was in the former worktree is kept as {removed.rescue}")
     fresh = Worktree(tree.agent, tree.folder, f"tt/{town.name}/{tree.agent}", None, prefix, str(town.root))
