@@ -16,7 +16,8 @@ def now() -> datetime:
 
 def stamp(moment: datetime | None = None) -> str:
     """RFC 3339 text with microseconds and `Z`, as records hold it."""
-    return (moment or now()).astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    utc = moment.astimezone(UTC) if moment else now()
+    return utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def parse(text: str) -> datetime:

@@ -32,9 +32,10 @@ from tinytown.domain.message import parse
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict, Forbidden, Invalid, NotFound
-from tinytown.services import backlog, dependencies, plan, plan_push, tasks
+from tinytown.services import backlog, dependencies, plan, tasks
 from tinytown.services.caller import Caller
-from tinytown.services.plan_push import Did
+from tinytown.services.plan import pushing
+from tinytown.services.plan.pushing import Did
 from tinytown.town import Town
 
 USER = Caller()
@@ -72,7 +73,7 @@ def push(town: Town, text: str | None = None, **options: bool) -> dict[Did, int]
     """Push (this text) and check the invariants; what was done, counted."""
     if text is not None:
         write(town, text)
-    pushed = plan_push.push(town, USER, **options)
+    pushed = pushing.push(town, USER, **options)
     invariants.check(town, settled=False)
     return dict(pushed.counts)
 
@@ -107,7 +108,9 @@ def test_push(town: Town, chain: dict[str, Task]) -> None:
     assert (build.state, build.depends_on, build.parent_id) == (TaskState.PENDING, [design.id], design.id)
     assert [t.id for t in dependencies.unmet(town, build)] == [design.id]
     assert town.store.tasks.backlog_ids() == [review.id]
-    assert {e["event_type"] for e in events(town)} == {"task_assigned", "message_sent", "task_created"}
+    assert {e["event_type"] for e in events(town)} == {"task_assigned", "task_created"}
+    (assigned,) = events(town, "task_assigned")
+    assert assigned["message_id"] == parse(texts(town, "inbox", names["backend"])[0]).id
 
     tasks.complete(town, design.id, None, USER)
     assert task_now(town, build).assigned_to == names["tester"]
@@ -195,7 +198,7 @@ def test_the_town_is_the_truth(town: Town, chain: dict[str, Task]) -> None:
     backlog.claim(town, chain["review"].id, "other", USER)
     write(town, CHAIN.replace("Design it", "Design it well"))
 
-    pushed = plan_push.push(town, USER)
+    pushed = pushing.push(town, USER)
 
     assert (dict(pushed.counts), pushed.held) == ({Did.RUNNING: 1, Did.UNCHANGED: 2}, ["design"])
     assert task_now(town, chain["design"]).description == "Design it"
@@ -252,12 +255,12 @@ def test_unknown_agents(town: Town) -> None:
     write(town, CHAIN + 'agent = "nobody"\nstatus = "failed"\n')
     before = snapshot(town)
     with pytest.raises(NotFound, match=r"^The plan names agents that do not exist: backend, tester\.$") as refused:
-        plan_push.push(town, USER)
+        pushing.push(town, USER)
     assert refused.value.remedy == "tt spawn backend; tt spawn tester"
     assert snapshot(town) == before
     register(town)
     with pytest.raises(NotFound, match="an agent that does not exist: tester"):
-        plan_push.push(town, USER)
+        pushing.push(town, USER)
 
 
 def test_a_dry_run(town: Town, chain: dict[str, Task]) -> None:
@@ -273,7 +276,7 @@ def test_a_bad_plan(town: Town) -> None:
     text = '[[tasks]]\nid = "a"\ndescription = "x"\n[[tasks]]\nid = "b"\ndescription = "x"\nparent = "c"\n'
     write(town, text)
     before = snapshot(town)
-    for refused in (lambda: plan_push.push(town, USER), lambda: plan.pull(town), lambda: plan.load(town)):
+    for refused in (lambda: pushing.push(town, USER), lambda: plan.pull(town), lambda: plan.load(town)):
         with pytest.raises(Invalid, match="task 'b' has the parent 'c'"):
             refused()
     assert (snapshot(town), plan.path(town).read_text()) == (before, text)
@@ -355,11 +358,11 @@ def test_tasks_that_begin_alike(town: Town) -> None:
     assert push_only(town) == {Did.FINISHED: 2}
     write(town, '[[tasks]]\nid = "abcdef01"\ndescription = "x"\n')
     with pytest.raises(Conflict, match="'abcdef01' is ambiguous"):
-        plan_push.push(town, USER)
+        pushing.push(town, USER)
 
 
 def push_only(town: Town) -> dict[Did, int]:
-    return dict(plan_push.push(town, USER).counts)
+    return dict(pushing.push(town, USER).counts)
 
 
 def test_an_editor_that_saves_meanwhile(town: Town, chain: dict[str, Task], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +425,7 @@ def test_pushed_by_eight_at_once(town: Town) -> None:
     text = "".join(entry.format(n) + (f'depends_on = ["t{n - 1}"]\n' if n % 3 == 2 else "") for n in range(1200))
     write(town, text)
 
-    totals = in_processes(8, lambda _n: plan_push.push(same_town(town), USER).counts.total(), within_s=50)
+    totals = in_processes(8, lambda _n: pushing.push(same_town(town), USER).counts.total(), within_s=50)
 
     assert totals == [1200] * 8
     found = by_plan_id(town)
@@ -449,7 +452,7 @@ def test_killed_in_the_middle(town: Town) -> None:
         pid = os.fork()
         if pid == 0:
             with contextlib.suppress(BaseException):
-                plan_push.push(same_town(town), USER)
+                pushing.push(same_town(town), USER)
             os._exit(0)
         wait_until(partial(has_tasks, town, share), 20)
         os.kill(pid, signal.SIGKILL)
@@ -478,7 +481,7 @@ def test_completions_during_pushes(town: Town) -> None:
         own = same_town(town)
         if number < 4:
             for _ in range(6):
-                plan_push.push(own, USER)
+                pushing.push(own, USER)
             return 0
         done, deadline = 0, time.monotonic() + 20
         while time.monotonic() < deadline and (ready := own.store.tasks.ids([TaskState.ASSIGNED])):

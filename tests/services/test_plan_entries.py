@@ -8,8 +8,8 @@ import pytest
 
 from tinytown.domain.states import TaskState
 from tinytown.errors import Invalid
-from tinytown.services import plan_entries, plan_file
-from tinytown.services.plan_entries import Entry, Plan
+from tinytown.services.plan import entries, toml_file
+from tinytown.services.plan.entries import Entry, Plan
 
 STATES = "pending, assigned, running, completed, failed, cancelled"
 
@@ -17,11 +17,11 @@ STATES = "pending, assigned, running, completed, failed, cancelled"
 def task(name: str = "a", *, description: str | None = "x", **values: Any) -> str:
     """A block of tasks.toml."""
     said = {"id": name} | ({"description": description} if description else {}) | values
-    return "\n".join([*plan_file.block(said), ""])
+    return "\n".join([*toml_file.block(said), ""])
 
 
 def read(text: str) -> Plan:
-    return plan_entries.read(plan_file.parse(text))
+    return entries.read(toml_file.parse(text))
 
 
 def test_all_keys() -> None:
@@ -50,7 +50,7 @@ def test_all_keys() -> None:
         (task(tags="x"), "task 'a': 'tags' must be a list of texts.", None),
         ('[[tasks]]\nid = "a"\ndepends_on = [1]', "'depends_on' must be a list of texts", None),
         (task(depend_on=[]), "unknown key 'depend_on'", "Did you mean 'depends_on'?"),
-        (task(zzz=""), "unknown key 'zzz'", f"Known: {', '.join(plan_entries.KEYS)}."),
+        (task(zzz=""), "unknown key 'zzz'", f"Known: {', '.join(entries.KEYS)}."),
         (task(status="done"), "unknown status 'done'", f"Valid: {STATES}"),
         (task(tags=["plan:b"]), "are made by the town", "Leave the tag out."),
         (task() + task(), "tasks.toml:4: task 'a' is there twice (first in line 1).", "Give each an id of its own."),

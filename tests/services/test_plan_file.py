@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import QUICK
 from tinytown.errors import Invalid
-from tinytown.services.plan_file import block, edited, parse, quoted
+from tinytown.services.plan.toml_file import block, edited, parse, quoted
 
 COMMENTED = """\
 # Our plan

@@ -13,8 +13,8 @@ from tinytown.cli import base, render
 from tinytown.cli.icons import task_mark
 
 if TYPE_CHECKING:
-    from tinytown.services.plan_entries import Entry, Plan
-    from tinytown.services.plan_push import Pushed
+    from tinytown.services.plan.entries import Entry, Plan
+    from tinytown.services.plan.pushing import Pushed
 
 
 @base.command(examples="tt plan --init\ntt plan\ntt plan --json")
@@ -55,15 +55,15 @@ def sync(direction: str, *, reset: bool, dry_run: bool) -> None:
 
 
 def _push(*, reset: bool, dry_run: bool) -> None:
-    from tinytown.services import plan_push  # noqa: PLC0415  not for --help
     from tinytown.services.caller import from_environment  # noqa: PLC0415  as above
+    from tinytown.services.plan import pushing  # noqa: PLC0415  not for --help
 
     town = base.open_to_read() if dry_run else base.open_town()
-    pushed = plan_push.push(town, from_environment(), reset=reset, dry_run=dry_run)
+    pushed = pushing.push(town, from_environment(), reset=reset, dry_run=dry_run)
     would = "Would push" if dry_run else "Pushed"
     render.out(f"{render.icon('⬆️ ')}{would} {pushed.counts.total()} tasks from tasks.toml to Redis")
     if pushed.counts:
-        render.out(f"   {', '.join(f'{pushed.counts[did]} {did}' for did in plan_push.Did if pushed.counts[did])}")
+        render.out(f"   {', '.join(f'{pushed.counts[did]} {did}' for did in pushing.Did if pushed.counts[did])}")
     _explain(pushed, reset=reset)
     if not dry_run and not town.supervisor_lock.is_taken():
         from tinytown.cli.agents import warn_if_waiting  # noqa: PLC0415  rare
@@ -83,13 +83,13 @@ def _pull() -> None:
 
 
 def _explain(pushed: Pushed, *, reset: bool) -> None:
-    from tinytown.services import plan_push  # noqa: PLC0415  not for --help
+    from tinytown.services.plan import pushing  # noqa: PLC0415  not for --help
 
     for plan_id in pushed.held[:5]:
         render.talk(f"Task '{render.clean(plan_id)}' is running: it was left as it is.")
     if len(pushed.held) > 5:
         render.talk(f"{len(pushed.held) - 5} more running tasks were left as they are.")
-    if reset and pushed.counts[plan_push.Did.FINISHED]:
+    if reset and pushed.counts[pushing.Did.FINISHED]:
         render.talk("Those that are finished in tasks.toml too stay so: set their status to pending.")
 
 

@@ -16,7 +16,7 @@ from tinytown.store.inboxes import DeadLetter
 
 if TYPE_CHECKING:
     from tinytown.services.messages import Mailbox  # loads much that a status does not need
-    from tinytown.services.plan_entries import Plan  # as above
+    from tinytown.services.plan.entries import Plan  # as above
     from tinytown.services.waiting import Waited  # as above
     from tinytown.services.why import Explanation  # as above
     from tinytown.services.worktrees import Standing  # as above

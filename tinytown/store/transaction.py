@@ -33,7 +33,7 @@ class Transaction:
         self.token: str | None = None
         self.token_ttl_s = COMMIT_TOKEN_TTL_S
         self.is_repeatable = False  # applying it twice is applying it once: it needs no token
-        self._events_kept = events_kept
+        self._bound: tuple[str | int, ...] = ("MAXLEN", "~", events_kept) if events_kept else ()
         self._key_index: dict[str, int] = {}
         self._expectations: dict[tuple[str, str, tuple[str, ...]], str] = {}  # -> what it is about
         self._operations: list[tuple[str, str, tuple[str, ...]]] = []
@@ -89,8 +89,7 @@ class Transaction:
 
     def event(self, event: Event) -> None:
         """Append to the town's history, which is bounded unless `events_kept` is 0."""
-        bound: tuple[str | int, ...] = ("MAXLEN", "~", self._events_kept) if self._events_kept else ()
-        self.do("XADD", self.keys.events, *bound, "*", "event_type", event.type, "data", event.to_json())
+        self.do("XADD", self.keys.events, *self._bound, "*", "event_type", event.type, "data", event.to_json())
 
     def ring(self, agent_id: str) -> None:
         """Ring the agent's doorbell (a list of at most one), once in a transaction."""

@@ -14,8 +14,8 @@ from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG, Task
 from tinytown.errors import Conflict, Forbidden, Invalid, NotFound
 from tinytown.files import locked, write_atomic
-from tinytown.services import plan_entries, plan_file
-from tinytown.services.plan_entries import Entry, Plan
+from tinytown.services.plan import entries, toml_file
+from tinytown.services.plan.entries import Entry, Plan
 from tinytown.town import Town
 
 PULL_TRIES = 5
@@ -49,17 +49,17 @@ class Pulled:
 
 def path(town: Town) -> Path:
     """The plan's file."""
-    return town.root / plan_file.NAME
+    return town.root / toml_file.NAME
 
 
 def init(town: Town) -> Path:
     """Make a plan with an example. Raises Conflict when there is a file, Forbidden."""
     target = path(town)
     try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(TEMPLATE)
     except FileExistsError as error:
-        raise Conflict(f"{plan_file.NAME} exists already.", "See it with: tt plan") from error
+        raise Conflict(f"{toml_file.NAME} exists already.", "See it with: tt plan") from error
     except OSError as error:
         raise Forbidden(f"Cannot write {target}: {error.strerror}.") from error
     return target
@@ -69,8 +69,8 @@ def load(town: Town) -> Plan:
     """The plan in the file. Raises NotFound, Forbidden, Invalid. Needs no Redis."""
     text = _text_of(path(town))
     if text is None:
-        raise NotFound(f"No {plan_file.NAME} found in {town.root}.", "Make one with: tt plan --init")
-    return plan_entries.read(plan_file.parse(text))
+        raise NotFound(f"No {toml_file.NAME} found in {town.root}.", "Make one with: tt plan --init")
+    return entries.read(toml_file.parse(text))
 
 
 def task_ids(town: Town, entries: Sequence[Entry]) -> dict[str, str]:
@@ -94,7 +94,7 @@ def task_ids(town: Town, entries: Sequence[Entry]) -> dict[str, str]:
                 continue
             matching = [plan_id] if plan_id in known else short.get(plan_id, [])
             if len(matching) > 1:
-                raise Conflict(f"{plan_file.NAME}: task id '{plan_id}' is ambiguous.", "Give the whole id.")
+                raise Conflict(f"{toml_file.NAME}: task id '{plan_id}' is ambiguous.", "Give the whole id.")
             if matching:
                 found[plan_id] = matching[0]
     return found
@@ -119,8 +119,8 @@ def pull(town: Town) -> Pulled:
 
 
 def _pulled(town: Town, text: str) -> tuple[str, Pulled]:
-    document = plan_file.parse(text)
-    plan = plan_entries.read(document)
+    document = toml_file.parse(text)
+    plan = entries.read(document)
     task_id_of = task_ids(town, plan.entries)
     records = sorted(town.store.tasks.many(town.store.tasks.ids(TaskState)), key=lambda task: task.created_at)
     by_id = {task.id: task for task in records}
@@ -136,7 +136,7 @@ def _pulled(town: Town, text: str) -> tuple[str, Pulled]:
     added = [_table(plan, task, plan_id_of, names) for task in missing]
     if not changes and not added:
         return text, Pulled(len(records), 0, 0, layout_kept=True)
-    new, layout_kept = plan_file.edited(document, changes, added)
+    new, layout_kept = toml_file.edited(document, changes, added)
     return new, Pulled(len(records), len(added), len(changes), layout_kept)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG
 from tinytown.errors import Invalid
-from tinytown.services.plan_file import NAME, Document, Table
+from tinytown.services.plan.toml_file import NAME, Document, Table
 
 LONGEST_ID = 200
 META = ("description", "default_agent")

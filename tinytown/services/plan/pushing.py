@@ -15,13 +15,13 @@ from typing import Any
 
 from tinytown import clock
 from tinytown.domain.agent import Agent
-from tinytown.domain.event import task_changed
+from tinytown.domain.event import Event
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG, Task
 from tinytown.errors import AgentNotFound, NotFound
 from tinytown.services import agents, dependencies, mail, plan, tasks
 from tinytown.services.caller import Caller
-from tinytown.services.plan_entries import Entry, Plan
+from tinytown.services.plan.entries import Entry, Plan
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
@@ -295,13 +295,20 @@ class _Step:
         self.parked.append(task)
 
     def _give(self, old: Task | None, given: Task, owner: Agent) -> None:
-        self._save(old, given, "task_assigned", f"assigned to '{owner.name}'")
-        by = self._job.caller.id
-        mail.deliver(self._job.town, self._tx, mail.compose(by, owner.id, "task_assign", {"task_id": given.id}))
+        message = mail.compose(self._job.caller.id, owner.id, "task_assign", {"task_id": given.id})
+        self._save(old, given, "task_assigned", f"assigned to '{owner.name}'", message.id)
+        self._tx.expect_exists(self._tx.keys.agent(owner.id), "recipient")
+        self._tx.put(owner.id, message)
 
-    def _save(self, old: Task | None, task: Task, kind: str, text: str) -> None:
+    def _save(self, old: Task | None, task: Task, kind: str, text: str, message_id: str | None = None) -> None:
+        """Record, index and one event, which also names the message that goes with it."""
         self._tx.save_task(self._raws[task.id], task, old)
-        self._tx.event(task_changed(kind, text, task, old.state if old else None, task.updated_at))
+        self._tx.event(
+            Event(
+                kind, text, task.updated_at, agent_id=task.assigned_to, task_id=task.id, message_id=message_id,
+                old_state=old.state.value if old else None, new_state=task.state.value,
+            )
+        )  # fmt: skip
         self._tasks[task.id] = task
 
     # Reading
