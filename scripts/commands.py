@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from tinytown.cli import TABLE, root
+from tinytown.cli import FORMER, TABLE, root
 from tinytown.cli.base import GLOBAL_OPTIONS, Command
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
@@ -44,18 +45,20 @@ def page() -> str:
         parts += [f"| [`tt {name}`](#tt-{name}) | {_cell(TABLE[name].help)} |" for name in names]
         for name in names:
             parts += ["", *described(("tt", name), _load(name))]
-        parts.append("")
-    return "\n".join(parts).rstrip("\n") + "\n"
+    parts.append("## Former names\n\nThey work, and no list shows them.\n\n| command | |\n|---|---|")
+    parts += [f"| `tt {name}` | {_cell(entry.help)} |" for name, entry in FORMER.items()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip("\n") + "\n"
 
 
 def described(words: tuple[str, ...], command: click.Command) -> Iterator[str]:
     """One command, then its subcommands."""
-    yield f"### {' '.join(words)}\n"
+    yield f"{'#' * (len(words) + 1)} {' '.join(words)}\n"
     yield _cell(command.help or "") + "\n"
     ctx = click.Context(command, info_name=words[-1])
     usage = [piece for piece in command.collect_usage_pieces(ctx) if piece != "[OPTIONS]"]
     options = [p for p in command.params if isinstance(p, click.Option) and p not in GLOBAL_OPTIONS and not p.hidden]
-    yield f"```\n{' '.join([*words, *(['[OPTIONS]'] if options else []), *usage])}\n```\n"
+    if not isinstance(command, click.Group):
+        yield f"```\n{' '.join([*words, *(['[OPTIONS]'] if options else []), *usage])}\n```\n"
     if options:
         yield "| option | |\n|---|---|"
         for option in options:
@@ -64,11 +67,10 @@ def described(words: tuple[str, ...], command: click.Command) -> Iterator[str]:
             yield f"| `{_cell(shown[0])}` | {_cell(shown[1])} |"
         yield ""
     if isinstance(command, Command) and command.examples and not isinstance(command, click.Group):
-        yield f"```sh\n{command.examples}\n```"
+        yield f"```sh\n{command.examples}\n```\n"
     if isinstance(command, click.Group):
         for name, one in command.commands.items():
             if not one.hidden:
-                yield ""
                 yield from described((*words, name), one)
 
 
@@ -80,7 +82,7 @@ def _load(name: str) -> click.Command:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
