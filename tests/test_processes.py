@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -84,6 +85,19 @@ def test_a_pid_that_was_reused_is_somebody_else(sleeper: subprocess.Popen[bytes]
     assert processes.kill_all([ghost]) == 0
     assert sleeper.poll() is None
     assert processes.kill_all([real, ghost]) == 1
+
+
+def test_a_process_of_somebody_else(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model started with sudo cannot be signalled: that is an answer and no error."""
+
+    def refused(_fd: int, _signum: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refused)
+    real = identity_of(sleeper.pid)
+
+    assert not processes.send(real, signal.SIGKILL)
+    assert processes.kill_all([real, real]) == 0
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**31 - 1])

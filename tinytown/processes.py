@@ -85,13 +85,13 @@ def open_pidfd(process: Identity) -> int | None:
 
 
 def send(process: Identity, signum: int) -> bool:
-    """Signal exactly this process, race-free. False when it has ended."""
+    """Signal exactly this process, race-free. False when it has ended, or is of a user whom we may not signal."""
     fd = open_pidfd(process)
     if fd is None:
         return False
     try:
         signal.pidfd_send_signal(fd, signum)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # what a model runs with sudo is not ours to end
         return False
     finally:
         os.close(fd)
@@ -208,7 +208,7 @@ def descendants(pid: int, but_not: Collection[int] = ()) -> list[Identity]:
 
 
 def kill_all(processes: list[Identity], signum: int = signal.SIGKILL) -> int:
-    """Signal each; returns how many were still there."""
+    """Signal each; returns how many were reached."""
     return sum(send(process, signum) for process in processes)
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support import town as towns
 from tests.support.cli import Tt
 from tests.support.waiting import wait_until
+from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState
 from tinytown.town import Town
 
@@ -123,6 +124,15 @@ def test_what_cannot_be(tt: Tt, town: Town) -> None:
     assert tt.fails("wait", "nobody").err.startswith("Error: No agent and no task: nobody\n")
     tt.fails("wait", "old", "--timeout", "-1", code=2)
     assert tt.fails("wait", "old", "--timeout", "nan").err == "Error: --timeout must be 0 or more.\n"
+
+
+def test_what_a_program_runs(tt: Tt, town: Town) -> None:
+    """Nothing of the town's can be stopped; and it has not ended."""
+    towns.register(town, "prog", wanted=False, state=AgentState.IDLE, spawn_mode=BY_PROGRAM)
+    assert tt.ok("kill", "prog").out == "Nothing runs agent 'prog' (Idle); nothing to stop.\n"
+    text = "Error: Nothing runs agent 'prog' (Idle).\n"
+    assert tt.fails("interrupt", "prog").err == f"{text}Let the town run it with: tt restart prog\n"
+    assert tt.fails("wait", "prog", "--timeout", "0.1", code=124).err.endswith("(idle).\n")
 
 
 def test_a_task_that_has_failed(tt: Tt, town: Town) -> None:

@@ -188,6 +188,7 @@ def test_an_ended_name_is_taken_over(town: Town) -> None:
     foreign, _message = give_task(town, other)
     urgent = give_mail(town, old, urgent=True)
     town.store.redis.hset(town.store.keys.attempts(old.id), message.id, 2)
+    town.store.redis.set(town.store.keys.pause(old.id), "1")  # by hand, after its end
     letter = make_message("query", to=old.id)
     change(town.store, lambda tx: bury(tx, old.id, letter.raw, "why", "t", 3))
 
@@ -304,7 +305,7 @@ def test_kill_of_an_ended_agent_changes_nothing(town: Town) -> None:
     register(town, wanted=False)
     before = snapshot(town)
 
-    assert agents.kill(town, "backend").state is AgentState.STOPPED
+    assert agents.kill(town, "backend").agent.state is AgentState.STOPPED
     assert snapshot(town) == before
 
 
@@ -391,7 +392,7 @@ def test_waiting_for_an_end(town: Town) -> None:
 
     def work(number: int) -> str:
         own = same_town(town)
-        return waiting.for_agent(own, agent.id, 15).value if number else agents.kill(own, "backend").state.value
+        return waiting.for_agent(own, agent.id, 15).value if number else agents.kill(own, "backend").agent.state.value
 
     assert in_processes(2, work) == ["idle", "stopped"]
     assert waiting.for_agent(town, "backend", 0) is AgentState.STOPPED

@@ -25,7 +25,8 @@ from tinytown.domain.message import Sort, parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound
-from tinytown.services import messages
+from tinytown.services import agents, messages
+from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Round, settle
 from tinytown.store.inboxes import bury
@@ -192,6 +193,20 @@ def test_a_dead_letter_gets_another_life(town: Town, by: str) -> None:
     with pytest.raises(NotFound):
         messages.retry_dead(town, message_id)
     assert snapshot(town) == before
+
+
+def test_a_dead_letter_of_an_earlier_agent_of_that_name(town: Town) -> None:
+    """The letter still names the agent that was replaced; it goes to the one that has it now."""
+    agent_id, task_id, message_id = failed_task(town)
+    agents.kill(town, "backend")
+    agents.spawn(town, SpawnRequest("backend", "true", foreground=True))
+    now = agents.resolve(town, "backend").agent.id
+    assert now != agent_id
+
+    again = messages.retry_dead(town, message_id)
+
+    assert (again.id, again.to) == (message_id, now)
+    assert (task_now(town, task_id).state, task_now(town, task_id).assigned_to) == (TaskState.ASSIGNED, now)
 
 
 def test_a_dead_letter_is_dropped(town: Town) -> None:

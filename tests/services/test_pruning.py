@@ -248,6 +248,24 @@ def test_mail_that_comes_meanwhile(town: Town, dead: Agent, monkeypatch: pytest.
     invariants.check(town, settled=True)
 
 
+def test_mail_that_is_swapped_meanwhile(town: Town, dead: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many messages as there were, and not the same: the ones that are destroyed are those that events name."""
+    give_mail(town, dead)
+    drop_keys, late = pruning._drop_keys, []
+
+    def swap_first(town: Town, *args: Any) -> int:
+        if not late:
+            town.store.redis.delete(town.store.keys.inbox(dead.id))  # reclaimed, say
+            late.append(give_mail(town, dead).id)
+        return drop_keys(town, *args)
+
+    monkeypatch.setattr(pruning, "_drop_keys", swap_first)
+
+    prune(town, force=True)
+
+    assert [event["message_id"] for event in events(town, "message_pruned")] == late
+
+
 def test_a_worktree_stays(town: Town, dead: Agent) -> None:
     """Whatever else lies in the agent's folder is not ours to delete."""
     folder = town.journal("dead").folder

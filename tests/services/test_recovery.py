@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.builders import make_message
 from tests.support.town import (
     agent_now,
-    all_tasks,
     claim_all,
-    events,
     give_mail,
     give_task,
     register,
@@ -24,13 +21,12 @@ from tinytown.domain.message import Message
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
-from tinytown.errors import EpochLost
+from tinytown.errors import Conflict, EpochLost
 from tinytown.journal import ActorEntry, RoundEntry
 from tinytown.processes import Identity
-from tinytown.services import messages, recovery, tasks
+from tinytown.services import recovery, tasks
 from tinytown.services.caller import Caller
-from tinytown.store.inboxes import bury
-from tinytown.town import Town, change
+from tinytown.town import Town
 
 DEAD = Identity(2**22 - 1, 1)
 
@@ -227,30 +223,31 @@ def test_only_what_has_no_process_is_finished(town: Town) -> None:
     assert set(town.store.agents.wishes()) == {a.id for n, a in made.items() if n != "dead"}
 
 
-def test_tasks_go_to_the_backlog(town: Town) -> None:
-    """Every assigned task in the mailbox is parked, once, in order; other mail stays; dead letters too."""
-    agent = register(town, wanted=False)
-    first, _message = give_task(town, agent)
-    mail = give_mail(town, agent)
-    second, _message = give_task(town, agent)
-    ended, leads_nowhere = give_task(town, agent)
-    tasks.cancel(town, ended.id, None, Caller())
-    letter = make_message("query")
-    change(town.store, lambda tx: bury(tx, agent.id, letter.raw, "why", "t", 3))
-
-    moved = recovery.tasks_to_backlog(town, agent.id)
-
-    assert [t.id for t in moved] == town.store.tasks.backlog_ids() == [first.id, second.id]
-    assert texts(town, "inbox", agent.id) == [mail.raw, leads_nowhere.raw]
-    assert {t.state for t in all_tasks(town).values()} == {TaskState.PENDING, TaskState.CANCELLED}
-    assert len(events(town, "message_moved")) == 2
-    assert len(messages.dead_letters(town)) == 1
-    assert recovery.tasks_to_backlog(town, agent.id) == []
-
-
 def test_nothing_of_a_model_lives_when_no_round_was_on(town: Town) -> None:
     """Without a round in the journal there is nothing to look for."""
     agent = register(town)
 
     assert recovery.leftovers(town.journal("backend"), agent.id) == []
     assert recovery.end_leftovers(town.journal("backend"), agent.id)
+
+
+def test_no_last_record_while_its_model_cannot_be_ended(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be of another user: its work stays where it is, or a second model would get it. Then it goes on."""
+    agent = register(town, wanted=True)
+    give_task(town, agent)
+    claim_all(town, agent)
+    left = [processes.Identity(2**22 - 1, 1)]
+    monkeypatch.setattr(recovery, "END_WITHIN_S", 0.01)
+    monkeypatch.setattr(recovery, "leftovers", lambda *_: left)
+    row = town.store.agents.row(agent.id)
+    assert row is not None
+    before = snapshot(town)
+
+    with pytest.raises(Conflict, match=r"of agent 'backend' left cannot be ended \(pid 4194303\)"):
+        recovery.finish(town, row, AgentState.STOPPED, "why")
+
+    assert snapshot(town) == before
+    left.clear()
+    recovery.finish(town, row, AgentState.STOPPED, "why")
+    assert agent_now(town, agent).state is AgentState.STOPPED
+    assert texts(town, "claimed", agent.id) == []

@@ -32,7 +32,7 @@ from tinytown.domain.task import Task
 from tinytown.errors import Conflict, Unavailable
 from tinytown.journal import ActorEntry, RoundEntry
 from tinytown.processes import Identity
-from tinytown.services import agents, recovery, tasks
+from tinytown.services import agents, reclaiming, recovery, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Round, settle
 from tinytown.store.agents import read_wish, save_wish
@@ -211,11 +211,11 @@ def test_an_agent_hears_of_a_task_that_is_parked_again(town: Town) -> None:
 
 def test_an_agent_hears_of_the_tasks_of_one_that_was_given_up(town: Town) -> None:
     """Tasks that go from a mailbox to the backlog ring those whose role fits."""
-    dead = register(town, "dead")
+    dead = register(town, "dead", wanted=False)
     worker = register(town, "worker", role_id="worker")
     task, _message = give_task(town, dead, tags=["worker"])
 
-    assert [parked.id for parked in recovery.tasks_to_backlog(town, dead.id)] == [task.id]
+    assert [parked.task_id for parked in reclaiming.park_work(town, dead.id)] == [task.id]
 
     assert len(texts(town, "wake", worker.id)) == 1
 

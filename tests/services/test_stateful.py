@@ -23,7 +23,7 @@ from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict, EpochLost, NotFound
-from tinytown.services import backlog, messages, recovery, tasks
+from tinytown.services import agents, backlog, messages, reclaiming, recovery, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Round, settle
 from tinytown.store.agents import save_wish
@@ -173,9 +173,15 @@ class World(RuleBasedStateMachine):
             assert again
 
     @rule(door=DOOR, who=WHO)
-    def give_up_on_tasks(self, door: int, who: int) -> None:
-        if not texts(self.town, "claimed", self.agents[who].id):
-            recovery.tasks_to_backlog(self.doors[door], self.agents[who].id)
+    def give_up(self, door: int, who: int) -> None:
+        """Its work goes to the backlog; then somebody starts it again."""
+        town, agent = self.doors[door], self.agents[who]
+        row = town.store.agents.row(agent.id)
+        assert row is not None
+        recovery.finish(town, row, AgentState.ERROR, "given up")
+        reclaiming.park_work(town, agent.id)
+        agents.restart(town, agent.id, foreground=True)
+        self.epochs[who] += 1
 
     # Invariants
 

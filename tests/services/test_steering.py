@@ -20,13 +20,13 @@ from tests.support.town import (
     texts,
 )
 from tinytown import clock, processes
-from tinytown.domain.agent import Agent, Wish
+from tinytown.domain.agent import BY_PROGRAM, Agent, Wish
 from tinytown.domain.event import state_changed
 from tinytown.domain.message import Message
 from tinytown.domain.states import AgentState
 from tinytown.errors import AgentNotFound, Conflict
 from tinytown.journal import ActorEntry
-from tinytown.services import agents, steering
+from tinytown.services import agents, reclaiming, steering
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.store.agents import read_wish, save_agent, save_wish
@@ -311,3 +311,18 @@ def test_many_at_once(town: Town) -> None:
     resumed, interrupted = (sum(r[n] for r in results) for n in (0, 1))
     assert (len(events(town, "agent_resumed")), len(events(town, "agent_interrupted"))) == (resumed, interrupted)
     assert interrupted - resumed == wish_of(town, agent).pause == flag(town, agent)
+
+
+def test_what_a_program_runs_is_not_steered(town: Town) -> None:
+    """It has not ended, and nothing would obey: each verb says so and changes nothing."""
+    register(town, wanted=False, state=AgentState.IDLE, spawn_mode=BY_PROGRAM)
+    before = snapshot(town)
+
+    for verb in (lambda: steering.interrupt(town, "backend", PERSON), lambda: steering.resume(town, "backend"),
+                 lambda: steering.close(town, "backend")):  # fmt: skip
+        with pytest.raises(Conflict, match=r"Nothing runs agent 'backend' \(Idle\)."):
+            verb()
+    with pytest.raises(Conflict, match=r"Nothing runs agent 'backend' \(Idle\)."):
+        reclaiming.to_agent(town, "backend")
+    assert agents.kill(town, "backend").wish is None
+    assert snapshot(town) == before

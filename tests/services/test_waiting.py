@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.town import agent_now, give_task, in_processes, register, same_town
 from tinytown import clock, ids
+from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict, NotFound, TimedOut
@@ -77,6 +78,16 @@ def test_an_agent_that_does_not_end(town: Town) -> None:
         waiting.wait(town, "backend", 0.05)
 
 
+def test_an_agent_that_a_program_runs(town: Town) -> None:
+    """Nobody wants it, and yet it has not ended until its program says so."""
+    agent = register(town, wanted=False, state=AgentState.IDLE, spawn_mode=BY_PROGRAM)
+    with pytest.raises(TimedOut, match=r"did not finish within 0 s \(idle\)"):
+        waiting.wait(town, "backend", 0)
+    raw = agent.having(state=AgentState.STOPPED).to_json()
+    change(town.store, lambda tx: tx.do("SET", tx.keys.agent(agent.id), raw))
+    assert waiting.wait(town, "backend", 0).state is AgentState.STOPPED
+
+
 def test_many_wait_for_one(town: Town) -> None:
     """Everybody hears of the end at once, of a task and of an agent: nobody asks again and again."""
     agent = register(town)
@@ -87,7 +98,7 @@ def test_many_wait_for_one(town: Town) -> None:
         if number == 0:
             own.store.events.after(own.store.events.last_id(), 0.3)
             ended = [tasks.complete(own, task.id, "so", PERSON).state.value]
-            return [*ended, agents.kill(own, "backend").state.value]
+            return [*ended, agents.kill(own, "backend").agent.state.value]
         return [waiting.wait(own, reference, 15).state.value for reference in (task.id, "backend")]
 
     begun = clock.monotonic()

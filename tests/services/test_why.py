@@ -126,6 +126,14 @@ def test_nobody_runs_it(town: Town) -> None:
     assert codes(town, "backend") == ["mail"]
 
 
+def test_a_program_runs_it(town: Town) -> None:
+    """It has not ended; nothing of the town will do its work."""
+    agent = register(town, wanted=False, state=AgentState.IDLE)
+    task, _message = give_task(town, agent)
+    assert first(town, "backend") == ("nothing runs it (Idle)", "tt restart backend")
+    assert first(town, task.id) == ("agent 'backend': nothing runs it (Idle)", "tt restart backend")
+
+
 def pause(town: Town) -> None:
     steering.interrupt(town, "backend", PERSON)
 

@@ -207,7 +207,7 @@ class Mailroom:
         tx.save_task(raw, started, task)
         tx.event(
             Event(
-                "task_started", f"started by {task.assigned_to}", clock.stamp(), agent_id=self._id, task_id=task.id,
+                "task_started", "its round begins", clock.stamp(), agent_id=self._id, task_id=task.id,
                 old_state=task.state.value, new_state=started.state.value,
             )
         )  # fmt: skip

@@ -102,10 +102,12 @@ def kill(agent: str, *, now: bool) -> None:
     town = base.open_town()
     servers.require(town)
     killed = agents.kill(town, agent, now=now)
-    if killed.state.is_terminal:
-        render.out(f"Agent '{killed.name}' has ended already ({killed.state.label}).")
+    name, state = killed.agent.name, killed.agent.state
+    if killed.wish is None:
+        is_over = f"Agent '{name}' has ended already ({state.label})."
+        render.out(is_over if state.is_terminal else f"Nothing runs agent '{name}' ({state.label}); nothing to stop.")
         return
-    render.out(f"{render.icon('🛑')}Requested stop for agent '{killed.name}'")
+    render.out(f"{render.icon('🛑')}Requested stop for agent '{name}'")
     render.out("   Its round is ended now." if now else "   Agent will stop at the start of its next round.")
 
 

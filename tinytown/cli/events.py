@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tinytown.services.events import Entry, Filter
     from tinytown.town import Town
 
+_OWN_NAME = re.compile(r"^Agent '[^']*':? ")
 _MARKS = {"agent": "🤖", "message": "✉️", "task": "📋", "mission": "🚀", "cli": "⏳"}
 
 
@@ -139,7 +141,8 @@ def _text(event: Mapping[str, Any]) -> str:
     said, kind = str(event.get("message") or ""), str(event.get("event_type") or "")
     change = f"{event['old_state']} -> {event['new_state']}" if event.get("old_state") else ""
     noun, _, verb = kind.partition("_")
-    head = f"{noun} {verb.replace('_', ' ')}".strip()
+    head = "" if kind == "agent_state_changed" else f"{noun} {verb.replace('_', ' ')}".strip()
+    said = _OWN_NAME.sub("", said)  # who it is stands before it
     return " · ".join(part for part in (head, said, change) if part)
 
 

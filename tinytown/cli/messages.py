@@ -234,7 +234,7 @@ def _settle_dead(agent: str | None, retry_id: str | None, drop_id: str | None) -
     town = base.open_town()
     if retry_id:
         message = messages.retry_dead(town, retry_id, agent)
-        where = agents.mailbox_of(town, message.to)[1] if message.to else "its agent"
+        where = agents.mailbox_of(town, message.to)[1]
         render.out(f"{render.icon('🔁')}Put message {message.id} back into the inbox of '{where}'")
     else:
         letter = messages.drop_dead(town, drop_id or "", agent)

@@ -183,7 +183,7 @@ Work:
 - `tt assign <name> "task"`: give an agent a task; write all it must know into the task
 - `tt task list`, `tt task show <task id>`: the tasks and their results
 - `tt task complete <task id> --result "summary"`: mark a task done; `tt task retry <task id>` for a failed one
-- `tt wait <name>`: wait until an agent is done
+- `tt wait <task id>`: wait until a task is done
 - `tt send <name> "message"`: `--query` for a question, `--info` for information, `--urgent` to be read first
 - `tt inbox conductor`: what agents told or asked you; with `--ack-all` it is taken out of the mailbox
 

@@ -140,21 +140,21 @@ def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foregro
     return agent
 
 
-def kill(town: Town, reference: str, *, now: bool = False) -> Agent:
+def kill(town: Town, reference: str, *, now: bool = False) -> AgentRow:
     """Wish an agent to stop: after its round, or (`now`) by ending the model, uncharged.
 
-    An agent that has ended already is left as it is. Returns the agent as it was.
+    Returns the agent as it was. One without a wish (it has ended, or a program runs it) is left as it is.
     """
     row = resolve(town, reference)
 
-    def build(tx: Transaction) -> Agent:
+    def build(tx: Transaction) -> AgentRow:
         seen = resolve(town, row.agent.id)
         _wish_to_stop(tx, seen, now=now)
-        return seen.agent
+        return seen
 
-    agent = change(town.store, build)
+    killed = change(town.store, build)
     supervision.finish_dead(town)
-    return agent
+    return killed
 
 
 def stop_all(town: Town, *, now: bool = False, only: Collection[str] | None = None) -> list[Agent]:
@@ -245,7 +245,7 @@ def _take_over_round(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> 
     """A round that was left when the wish was taken away by hand: back to the head, once its process has gone."""
     held_key = tx.keys.claimed(old.agent.id)
     (held,) = town.store.read(("LRANGE", held_key, 0, -1))
-    tx.expect_length(held_key, len(held))
+    tx.expect_list(held_key, held)
     if not held:
         return
     recovery.require_round_over(town, old.agent)
@@ -274,9 +274,9 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
     tx.expect(keys.agent(old.agent.id), old.raw)
     tx.expect_field(keys.wanted, old.agent.id, None)
     for kind in (keys.urgent, keys.inbox, keys.dead):
-        (length,) = store.read(("LLEN", kind(old.agent.id)))
-        tx.expect_length(kind(old.agent.id), length)
-        if length:
+        (texts,) = store.read(("LRANGE", kind(old.agent.id), 0, -1))
+        tx.expect_list(kind(old.agent.id), texts)
+        if texts:
             tx.do("RENAME", kind(old.agent.id), kind(new.id))
     _take_over_round(town, tx, old, new)
     if store.call(lambda r: r.exists(keys.attempts(old.agent.id))):
@@ -293,8 +293,8 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
             moved = task.assigned(new.id, by or ids.SUPERVISOR_ID, clock.stamp())
         tx.save_task(raw, moved, task)
         tx.event(task_changed("task_moved", f"with the mail of '{new.name}'", moved, task.state, clock.stamp()))
-    for key in (keys.agent, keys.stats, keys.activity, keys.wake, keys.lease):
-        tx.do("DEL", key(old.agent.id))
+    for key in keys.of_agent(old.agent.id):
+        tx.do("DEL", key)
     tx.event(_event("agent_replaced", f"Agent '{new.name}' takes over the mail of {ids.short(old.agent.id)}", new))
 
 

@@ -41,7 +41,8 @@ def deliver(town: Town, tx: Transaction, message: Message) -> None:
     else:
         tx.expect_exists(tx.keys.agent(message.to), "recipient")
     tx.put(message.to, message)
-    tx.event(message_event("message_sent", f"{message.type} to {ids.short(message.to)}", message))
+    urgency = "" if message.priority is Priority.NORMAL else f", {message.priority}"
+    tx.event(message_event("message_sent", f"{message.type}{urgency}", message))
 
 
 def tell(town: Town, tx: Transaction, message: Message) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinytown import clock, ids
@@ -123,7 +123,8 @@ def dead_letters(town: Town, reference: str | None = None) -> list[tuple[str, De
 def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
     """Put a dead letter back into the inbox with fresh attempts; its failed task is assigned again.
 
-    `letter_id` is a prefix of the message's or its task's id. Raises NotFound, Conflict.
+    `letter_id` is a prefix of the message's or its task's id. Returns the message, addressed to who has it now.
+    Raises NotFound, Conflict.
     """
     town.ensure_redis()
 
@@ -141,7 +142,7 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
         tx.do("HDEL", tx.keys.attempts(agent_id), message.id)
         tx.put(agent_id, message)
         tx.event(mail.message_event("message_retried", "out of the dead letters", message, agent_id))
-        return message
+        return replace(message, to=agent_id)  # a later agent of that name may have taken it over
 
     return change(town.store, build)
 

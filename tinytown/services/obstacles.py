@@ -77,6 +77,8 @@ def look(town: Town, row: AgentRow) -> Seen:
 def of_agent(town: Town, seen: Seen) -> list[Reason]:
     """Everything that keeps it from taking up work, the strongest first."""
     agent, standing = seen.row.agent, seen.standing
+    if standing is None and not agent.state.is_terminal:
+        return [Reason("not_run", f"nothing runs it ({agent.state.label})", f"tt restart {agent.name}")]
     if standing is None:
         text = f"it has ended ({agent.state.label}) at {local(agent.last_active_at)}"
         why = f": {shown(agent.reason, 300)}" if agent.reason else ""

@@ -152,8 +152,8 @@ def _look(town: Town, tx: Transaction, row: AgentRow, task_ids: list[str]) -> _L
     dead = store.inboxes.dead(agent_id)
     homes = [keys.claimed(agent_id), keys.urgent(agent_id), keys.inbox(agent_id)]
     for home in homes:
-        tx.expect_length(home, sum(h.home == home for h in held))
-    tx.expect_length(keys.dead(agent_id), len(dead))
+        tx.expect_list(home, [h.text for h in held if h.home == home])
+    tx.expect_list(keys.dead(agent_id), [letter.raw for letter in dead])
     for h in held:
         if h.message is not None and h.message.task_id and not h.leads(agent_id):
             tx.expect(keys.task(h.message.task_id), h.task_raw, "task")

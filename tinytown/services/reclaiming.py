@@ -64,10 +64,15 @@ def to_backlog(town: Town, from_agent: str | None = None) -> list[Reclaimed]:
     town.ensure_redis()
     found = []
     for row in _ended(town, from_agent):
-        moved = _drain(town, partial(_to_backlog, town, agent_id=row.agent.id))
+        moved = park_work(town, row.agent.id)
         left = [h for h in estate.read(town, row.agent.id) if not h.leads(row.agent.id) and not h.is_new_work]
         found.append(Reclaimed(row.agent, moved, [_item(held) for held in left]))
     return found
+
+
+def park_work(town: Town, agent_id: str) -> list[Item]:
+    """What `to_backlog` does, for one agent and without Redis being started; nothing if it has not ended."""
+    return _drain(town, partial(_to_backlog, town, agent_id=agent_id))
 
 
 def to_agent(town: Town, to: str, from_agent: str | None = None) -> list[Reclaimed]:
@@ -99,8 +104,9 @@ def _ended(town: Town, reference: str | None) -> list[AgentRow]:
 def _wanted(town: Town, reference: str) -> AgentRow:
     row = agents.resolve(town, reference)
     if row.wish is None:
-        name = row.agent.name
-        raise Conflict(f"Agent '{name}' has ended ({row.agent.state.label}).", f"Start it with: tt restart {name}")
+        name, state = row.agent.name, row.agent.state
+        text = f"Agent '{name}' has ended" if state.is_terminal else f"Nothing runs agent '{name}'"
+        raise Conflict(f"{text} ({state.label}).", f"Start it with: tt restart {name}")
     if row.wish.stop:
         raise Conflict(f"Agent '{row.agent.name}' is asked to stop.", "Choose another agent.")
     return row

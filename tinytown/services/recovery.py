@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 
 from tinytown import clock, processes
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.event import Event
-from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
-from tinytown.domain.states import AgentState, TaskState
-from tinytown.domain.task import Task
+from tinytown.domain.states import AgentState
 from tinytown.errors import Conflict, EpochLost
 from tinytown.journal import ActorEntry, Journal, RoundEntry
-from tinytown.services import mail
 from tinytown.services.settlement import Round, guard, settle
 from tinytown.store.agents import AgentRow, save_agent, save_wish
-from tinytown.store.transaction import Stale, Transaction
+from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
 
 END_WITHIN_S = 1.0
@@ -81,10 +77,16 @@ def knows_better(entry: RoundEntry) -> bool:
 
 
 def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
-    """An agent's last record: its wish goes in the same step. Its process must be dead, the caller the supervisor."""
+    """An agent's last record: its wish goes in the same step. Its process must be dead, the caller the supervisor.
+
+    Raises Conflict when its model cannot be ended: its work must not be given to a second one.
+    """
     assert row.wish is not None
     epoch = row.wish.epoch
-    end_leftovers(town.journal(row.agent.name), row.agent.id)
+    if not end_leftovers(town.journal(row.agent.name), row.agent.id):
+        pids = ", ".join(str(p.pid) for p in leftovers(town.journal(row.agent.name), row.agent.id))
+        name = row.agent.name
+        raise Conflict(f"What the last round of agent '{name}' left cannot be ended (pid {pids}).", "End it first.")
     take_back(town, row.agent, epoch, row.agent.state)
 
     def build(tx: Transaction) -> None:
@@ -156,36 +158,3 @@ def finish_stopped(town: Town, agent_ids: list[str] | None = None, *, waits: boo
         finish(town, row, AgentState.STOPPED, "stopped on request" if wish.stop else "its terminal went away")
         names.append(row.agent.name)
     return names
-
-
-def tasks_to_backlog(town: Town, agent_id: str) -> list[Task]:
-    """Move the tasks in the agent's mailbox to the backlog, one step each. The agent must have no actor."""
-    keys = town.store.keys
-    moved = []
-    urgent, inbox = town.store.inboxes.peek(agent_id)
-    for text, home in [(t, keys.urgent(agent_id)) for t in urgent] + [(t, keys.inbox(agent_id)) for t in inbox]:
-        try:
-            message = parse(text)
-        except Unreadable:
-            continue
-        found = town.store.tasks.get(message.task_id) if message.task_id else None
-        if found is None or found[1].state is not TaskState.ASSIGNED or found[1].assigned_to != agent_id:
-            continue
-        raw, task = found
-        parked = task.parked(clock.stamp())
-        tx = town.store.transaction()
-        tx.expect_member(home, text)
-        tx.do("LREM", home, 1, text)
-        tx.do("HDEL", keys.attempts(agent_id), message.id)
-        tx.save_task(raw, parked, task)
-        mail.park(town, tx, parked)
-        tx.event(
-            Event(
-                "message_moved", "its task went to the backlog", clock.stamp(), agent_id=agent_id, task_id=task.id,
-                message_id=message.id, old_state=task.state.value, new_state=parked.state.value,
-            )
-        )  # fmt: skip
-        with contextlib.suppress(Stale):
-            town.store.commit(tx)
-            moved.append(parked)
-    return moved

@@ -129,6 +129,9 @@ def _row(town: Town, agent_id: str) -> AgentRow:
 
 
 def _wanted(row: AgentRow, no: str) -> Wish:
+    if row.wish is None and not row.agent.state.is_terminal:
+        text = f"Nothing runs agent '{row.agent.name}' ({row.agent.state.label})."
+        raise Conflict(text, f"Let the town run it with: tt restart {row.agent.name}")
     if row.wish is None:
         raise Conflict(no.format(row.agent.state.label), f"Start it again with: tt restart {row.agent.name}")
     return row.wish

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinytown import clock, ids
+from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, RedisAway, TaskNotFound, TimedOut
@@ -88,7 +89,7 @@ def _agent_end(town: Town, agent_id: str, name: str) -> Waited | str:
     row = town.store.agents.row(agent_id)
     if row is None:
         return Waited("agent", agent_id, name, AgentState.STOPPED, "it was removed")
-    if row.wish is None:
+    if row.wish is None and (row.agent.state.is_terminal or row.agent.spawn_mode != BY_PROGRAM):
         return Waited("agent", agent_id, name, row.agent.state, row.agent.reason)
     return f"Agent '{name}' did not finish within {{:g}} s ({row.agent.state})."
 

@@ -6,6 +6,8 @@ never undo each other, and no script has to understand (or re-encode) JSON.
 
 from __future__ import annotations
 
+import hashlib
+
 from tinytown import clock
 from tinytown.domain.event import Event
 from tinytown.domain.message import Message, Priority
@@ -60,6 +62,12 @@ class Transaction:
     def expect_length(self, key: str, length: int, what: str = "") -> None:
         """The list has exactly this many elements."""
         self._expect("llen", key, (str(length),), what)
+
+    def expect_list(self, key: str, elements: list[str], what: str = "") -> None:
+        """The list has exactly these elements: needed before all of it is deleted or given away."""
+        text = "\n".join(elements).encode("utf-8", "surrogateescape")
+        digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        self._expect("list", key, (str(len(elements)), digest), what)
 
     def expect_size(self, key: str, size: int, what: str = "") -> None:
         """The set has exactly this many members."""

@@ -16,7 +16,7 @@ from tinytown.domain.event import Event
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
 from tinytown.errors import RedisAway, TinytownError
-from tinytown.services import recovery, retention
+from tinytown.services import reclaiming, recovery, retention
 from tinytown.signals import SignalQueue
 from tinytown.store import Store
 from tinytown.store.agents import read_wish, save_wish, take_lease
@@ -138,7 +138,7 @@ def finish_gone(town: Town, agent_ids: list[str], log: SupervisorLog) -> None:
 
 
 def give_up(town: Town, child: Child, reason: str) -> None:
-    """State error, an event, the wish gone; its mail is kept, or its tasks go to the backlog by configuration."""
+    """State error, an event, the wish gone; its mail is kept, or its work goes to the backlog by configuration."""
     row = town.store.agents.row(child.spec.id)
     if row is None:
         _drop_wish(town, child, reason)
@@ -147,7 +147,7 @@ def give_up(town: Town, child: Child, reason: str) -> None:
         return
     recovery.finish(town, row, AgentState.ERROR, f"given up: {reason}")
     if town.config.supervisor.on_give_up == "backlog":
-        recovery.tasks_to_backlog(town, child.spec.id)
+        reclaiming.park_work(town, child.spec.id)
 
 
 def _drop_wish(town: Town, child: Child, reason: str) -> None:

@@ -28,6 +28,10 @@ local holds = {
   has = function(key, a) return redis.call('LPOS', key, a[1]) ~= false end,
   exists = function(key) return redis.call('EXISTS', key) == 1 end,
   llen = function(key, a) return redis.call('LLEN', key) == tonumber(a[1]) end,
+  list = function(key, a)
+    local found = redis.call('LRANGE', key, 0, -1)
+    return #found == tonumber(a[1]) and redis.sha1hex(table.concat(found, '\n')) == a[2]
+  end,
   scard = function(key, a) return redis.call('SCARD', key) == tonumber(a[1]) end,
   in_set = function(key, a) return redis.call('SISMEMBER', key, a[1]) == 1 end,
   newest = function(key, a) return ((redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1] or {})[1] or '0-0') == a[1] end,
