@@ -90,10 +90,28 @@ class Town:
         found = [Identity.from_dict(read_json(path)) for path in files]
         return {process.pid for process in found if process is not None and is_alive(process)}
 
-    def ensure_redis(self) -> bool:
-        """Start the town's own server if it has one and it is down; True when it was started."""
+    @property
+    def is_only_saved(self) -> bool:
+        """There is a saved state, as in a clone, and the town's own server has never run here."""
+        if self.config.redis.use_central or not self.store.connector.is_managed:
+            return False
+        has_run = any((self.state_dir / name).exists() for name in ("redis.conf", "appendonlydir"))
+        return not has_run and (self.root / os.path.expanduser(self.config.redis.aof_path)).is_file()
+
+    def require_loaded(self) -> None:
+        """Raise Conflict when a saved state waits to be loaded: an empty town must not begin over it."""
+        if self.is_only_saved:
+            raise Conflict(f"The saved state of town '{self.name}' is not loaded yet.", "Load it with: tt init")
+
+    def ensure_redis(self, *, for_saved_state: bool = False) -> bool:
+        """Start the town's own server if it has one and it is down; True when it was started.
+
+        Raises Conflict when a saved state waits to be loaded, unless it is started `for_saved_state`.
+        """
         if not self.store.connector.is_managed:
             return False
+        if not for_saved_state:
+            self.require_loaded()
         from tinytown.store.server import ManagedServer  # noqa: PLC0415  only writers may start it
 
         return ManagedServer(self.config.redis, self.state_dir).ensure()

@@ -120,6 +120,31 @@ def test_the_workflow_by_restore(worked: Tt, second: Tt) -> None:
     assert "is not empty: 2 agents, 2 tasks" in second.fails("restore").err
 
 
+def test_a_clone_is_not_begun_anew(worked: Tt, second: Tt) -> None:
+    """Before its state is loaded nothing starts an empty town over it; least of all `save`."""
+    worked.ok("save")
+    git(worked.cwd, "init")
+    git(worked.cwd, "add", "-A")
+    git(worked.cwd, "commit", "-m", "saved")
+    git(worked.cwd.parent, "clone", "project", "second")
+    before = (second.cwd / ".tt" / "redis.aof").read_bytes()
+    for command in (
+        ("spawn", "x", "--cli", "demo"),
+        ("save",),
+        ("supervise",),
+        ("supervise", "--detach"),
+        ("start",),
+        ("backlog", "add", "x"),
+    ):
+        assert second.fails(*command).complaint == [
+            "Error: The saved state of town 'my-project' is not loaded yet.", "Load it with: tt init",
+        ]  # fmt: skip
+    assert second.fails("status").complaint[1] == "Start it with: tt init"
+    assert (second.cwd / ".tt" / "redis.aof").read_bytes() == before
+    second.ok("init")
+    assert [agent["name"] for agent in second.ok("list", "--json").json] == ["backend"]
+
+
 def test_restore_ends_what_runs(worked: Tt) -> None:
     """With --force agents are stopped first; the supervisor stays, and what was done since is gone."""
     worked.ok("save")

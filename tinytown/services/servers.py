@@ -17,7 +17,8 @@ def require(town: Town) -> None:
     server says is the client's to report.
     """
     if town.store.connector.is_managed and not is_listening(town):
-        remedy = "Start it with: tt supervise --detach" if town.state_dir.is_dir() else "Start it with: tt init"
+        is_new = not town.state_dir.is_dir() or town.is_only_saved
+        remedy = "Start it with: tt init" if is_new else "Start it with: tt supervise --detach"
         raise RedisAway(f"Redis is not running for town '{town.name}' ({town.store.connector.url}).", remedy)
 
 

@@ -118,7 +118,7 @@ def restore(town: Town, *, force: bool = False, say: Say | None = None) -> Resto
             contents = _prepare(source, file)
             if not is_full(source):
                 raise NothingSaved(f"{file} holds no agents, tasks or messages.", "Save a town with: tt save")
-            town.ensure_redis()
+            town.ensure_redis(for_saved_state=True)
             if not force and is_full(town):
                 raise Conflict(
                     f"Town '{town.name}' is not empty: {count(town)} would be lost.",

@@ -53,6 +53,7 @@ def ensure_running(town: Town) -> bool:
     """
     if is_running(town):
         return False
+    town.require_loaded()
     import subprocess  # noqa: PLC0415  costs a command 10 ms
 
     from tinytown.services import systemd, unit_file  # noqa: PLC0415  only who starts a supervisor needs them

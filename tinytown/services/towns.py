@@ -85,7 +85,7 @@ def init(folder: Path, name: str | None = None, say: Callable[[str], None] | Non
 
 def _init(root: Path, name: str | None, undo: _Undo, say: Callable[[str], None] | None) -> Made:
     is_clone = (root / TOWN_FILE).exists()
-    if is_clone and _is_lived_in(root / STATE_DIR):
+    if is_clone and _is_lived_in(root / STATE_DIR) and not Town(root, settings.load(root)).is_only_saved:
         raise Conflict(f"A town is already here: {root / TOWN_FILE}", "Connect to it with: tt start")
     if is_clone:
         config, text, asked = settings.load(root), None, name or ""
@@ -194,7 +194,7 @@ def _start_redis(town: Town, undo: _Undo) -> None:
 
         if not servers.is_listening(town):
             undo.add(lambda: servers.stop(town))
-        town.ensure_redis()
+        town.ensure_redis(for_saved_state=True)
     town.store.connector.check(town.store.redis)
 
 
