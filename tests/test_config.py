@@ -242,6 +242,14 @@ def test_former_names(tmp_path: Path) -> None:
     assert (loaded.default_cli, loaded.redis.socket_path) == ("codex", ".tt/redis.sock")
 
 
+@pytest.mark.parametrize("lines", [("default_cli", "default_model"), ("default_model", "default_cli")])
+def test_the_present_name_wins_over_the_former(tmp_path: Path, lines: tuple[str, str]) -> None:
+    """In whatever order they are written: what `tt config` sets must count."""
+    given = {"default_cli": "aider", "default_model": "codex"}
+    text = "".join(f'{key} = "{given[key]}"\n' for key in lines)
+    assert load(tmp_path, f'name = "demo"\n{text}').default_cli == "aider"
+
+
 def test_the_global_file_fills_in(tmp_path: Path, home: Path) -> None:
     """Global: default CLI, CLIs (as tables or as commands), central Redis; the town's own win, name by name."""
     (home / "config.toml").write_text(

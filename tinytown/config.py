@@ -193,8 +193,9 @@ def build(town: dict[str, Any], path: Path) -> Config:
 
 
 def modern(settings: dict[str, Any]) -> dict[str, Any]:
-    """Former names replaced by those of now."""
-    renamed = {FORMER_NAMES.get(key, key): given for key, given in settings.items()}
+    """Former names replaced by those of now, which win where both are there."""
+    renamed = {new: settings[old] for old, new in FORMER_NAMES.items() if old in settings}
+    renamed |= {key: given for key, given in settings.items() if key not in FORMER_NAMES}
     redis = renamed.get("redis")
     if isinstance(redis, dict) and redis.get("socket_path") == "redis.sock":
         renamed["redis"] = redis | {"socket_path": ".tt/redis.sock"}  # the form before .tt/ existed

@@ -39,6 +39,7 @@ GONE = {
     "townhall.rate_limit": "Remove it: there is no such setting.",
 }
 _SECRETS = frozenset({"redis.password", "redis.url", "townhall.auth.api_key_hash"})
+_LISTED = 20  # keys in an error's remedy
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSW")
 
 
@@ -86,8 +87,10 @@ def unknown(key: str, known: list[str], path: Path | None = None) -> ConfigInval
     """The error for a key that is not known here, with the nearest that is."""
     import difflib  # noqa: PLC0415  only an error needs it
 
-    near = difflib.get_close_matches(key, known, n=1)
-    guess = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(sorted(known))}"
+    inner = sorted({name for name in known if name.startswith(f"{key}.")})
+    near = inner or difflib.get_close_matches(key, known, n=1)
+    listed = f"Known here: {', '.join(sorted(set(known)))}" if len(known) <= _LISTED else "See them with: tt config"
+    guess = f"It is a table: {', '.join(near)}" if len(near) > 1 else f"Did you mean '{near[0]}'?" if near else listed
     said = f"{path}: unknown key {key!r}." if path else f"Unknown config key: {key}"
     return ConfigInvalid(said, GONE.get(key, guess))
 

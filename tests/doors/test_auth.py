@@ -11,6 +11,8 @@ import pytest
 from tests.support.cli import Tt
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 PRINTED = """\
 Generated new API key
 

@@ -13,6 +13,8 @@ from tinytown.domain.message import Message, Priority
 from tinytown.services import messages
 from tinytown.town import Town, change
 
+pytestmark = pytest.mark.slow
+
 BOX = ids.SUPERVISOR_ID
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Tt
+from tinytown.config import RetentionConfig
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 CLIS = "claude, auggie, codex, codex-mini, aider, gemini, copilot, cursor, opencode, demo"
+RETENTION = ", ".join(f"retention.{field.name}" for field in sorted(fields(RetentionConfig), key=lambda f: f.name))
 
 
 def file_of(tt: Tt) -> Path:
@@ -107,6 +112,14 @@ def test_unset(bare: Tt) -> None:
         (("default_cli", "codx"), "Unknown CLI 'codx'.", "Did you mean 'codex'?"),
         (("defaultcli", "codex"), "Unknown config key: defaultcli", "Did you mean 'default_cli'?"),
         (("defaultcli",), "Unknown config key: defaultcli", "Did you mean 'default_cli'?"),
+        (("redis", "x"), "Unknown config key: redis", "Did you mean 'redis.use_central'?"),
+        (("retention",), "Unknown config key: retention", f"It is a table: {RETENTION}"),
+        (
+            ("zzz", "x"),
+            "Unknown config key: zzz",
+            "Known here: agent_clis.<name>, conductor_cli, default_cli, redis.use_central",
+        ),
+        (("zzz",), "Unknown config key: zzz", "See them with: tt config"),
         (("agent_clis.x", "a 'b"), "The command cannot be read: No closing quotation.", None),
         (("redis.use_central", "2"), "'redis.use_central' must be true or false, not '2'.", None),
         (("agent_clis.nobody",), "No CLI is named 'nobody'.", f"Known: {CLIS}"),

@@ -16,6 +16,8 @@ from tinytown.services import tasks
 from tinytown.services.caller import Caller
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(\w+)\] (.+?) — .+")
 
 

@@ -70,6 +70,7 @@ def test_version(tt: Tt) -> None:
     assert tt.ok("--version").out.startswith("tt 0.")
 
 
+@pytest.mark.slow
 def test_global_options_anywhere(town: Town, tmp_path: Path) -> None:
     """--town and --verbose before the command, after it, and after a subcommand; the innermost wins."""
     towns.register(town, "backend", wanted=False)

@@ -14,6 +14,8 @@ from tinytown import ids
 from tinytown.domain.states import TaskState
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 AT = "2026-01-02T03:04:05.123456789Z"
 
 

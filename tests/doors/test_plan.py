@@ -13,6 +13,8 @@ from tinytown.services import plan, tasks
 from tinytown.services.caller import Caller
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 PLAN = """\
 [meta]
 description = "Sprint 1"  # two weeks

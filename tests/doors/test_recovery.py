@@ -20,6 +20,8 @@ from tinytown.services import backlog
 from tinytown.services.caller import Caller
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stubborn(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from tinytown.services import backlog, supervision
 from tinytown.services.caller import Caller
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stubborn(tmp_path_factory: pytest.TempPathFactory) -> Path:

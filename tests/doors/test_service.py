@@ -165,6 +165,7 @@ def test_the_configuration_folder_is_respected(home: Path, tt: Tt, tmp_path: Pat
     assert unit_of(home).is_file()
 
 
+@pytest.mark.slow
 def test_status_follows_install_and_uninstall(home: Path, tt: Tt) -> None:
     """A stable shape, without a manager; nothing is started by it."""
     before = tt.ok("service", "status", "--json").json

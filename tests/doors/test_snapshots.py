@@ -111,6 +111,7 @@ def test_the_workflow_by_restore(worked: Tt, second: Tt) -> None:
     worked.ok("stop", "--all")
     clone(worked, second)
     ran = second.ok("restore")
+    assert (second.cwd / ".tt").stat().st_mode & 0o777 == 0o700
     lines = ran.out.splitlines()
     assert lines[0] == "AOF file found: ./.tt/redis.aof"
     assert lines[1].startswith("Restored town 'my-project': 1 agent, 2 tasks and ")
@@ -178,7 +179,9 @@ def test_init_without_settings(worked: Tt, second: Tt) -> None:
     worked.ok("save")
     (second.cwd / ".tt").mkdir(parents=True)
     shutil.copy(worked.cwd / ".tt" / "redis.aof", second.cwd / ".tt" / "redis.aof")
-    assert "Restored 1 agent, 2 tasks" in second.ok("init", "--name", "fresh").out
+    ran = second.ok("init", "--name", "fresh")
+    assert "Restored 1 agent, 2 tasks" in ran.out
+    assert f"{second.cwd}/.tt/redis.aof, saved as 'my-project'\n" in ran.out
     assert second.ok("list", "--json").json[0]["name"] == "backend"
 
 

@@ -14,6 +14,8 @@ from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "No supervisor is running: 1 agent(s) wait for it. Start it with: tt supervise\n"
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 
+import pytest
+
 from tests.support import town as towns
 from tests.support.cli import TT, Tt
 from tinytown.town import Town
+
+pytestmark = pytest.mark.slow
 
 EVIL = "\x1b[31mred\x1b]0;title\x07 \x9b2J\r\u202egnp.exe"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_every_state(made: Tt, tmp_path: Path) -> None:
     (places["down"] / "tinytown.toml").write_text('name = "down"')
     (places["broken"] / "tinytown.toml").write_text('name = "broken"\nnam = 1')
     (places["far"] / "tinytown.toml").write_text('name = "far"\n[redis]\nurl = "redis://127.0.0.1:1"')
-    enlist(made, [("my-project", made.cwd), *places.items(), ("gone", tmp_path / "gone")])
+    enlist(made, [("its-former-name", made.cwd), *places.items(), ("gone", tmp_path / "gone")])
 
     broken = places["broken"] / "tinytown.toml"
     assert made.ok("towns").out == (
@@ -124,3 +125,16 @@ def test_a_frozen_server_of_ones_own(made: Tt) -> None:
         processes.send(process, signal.SIGCONT)
     assert row["state"] == registry.State.OFFLINE
     assert "not answering" in row["problem"]
+
+
+@pytest.mark.slow
+def test_a_server_that_somebody_else_started(bare: Tt, tmp_path: Path) -> None:
+    """A container's Redis at localhost: `stop --all` leaves it alone, and does not say that it was not running."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with TestRedis(tmp_path / "container", use_socket=False, port=port):
+        (bare.cwd / "tinytown.toml").write_text(f'name = "x"\n[redis]\nuse_socket = false\nport = {port}\n')
+        bare.ok("init")
+        assert bare.ok("stop", "--all").out.splitlines()[-1] == "   Redis goes on: this town did not start it."
+        assert bare.ok("towns").out.splitlines()[2] == "   x - [OK] 0 agents (0 active)"
+    assert bare.ok("stop", "--all").out.splitlines()[-1] == "   Redis was not running."

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support import town as towns
 from tests.support.cli import Tt
 from tinytown.town import Town
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_agent(tt: Tt, town: Town) -> None:

@@ -13,6 +13,8 @@ from tests.support.repository import commit_all, git, make_repository
 from tests.support.waiting import wait_until
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tree(tt: Tt, town: Town) -> Path:

@@ -42,6 +42,7 @@ def test_assign(tt: Tt, town: Town) -> None:
         ("cancel", "--reason", TaskState.CANCELLED),
     ],
 )
+@pytest.mark.slow
 def test_end_a_task(tt: Tt, town: Town, verb: str, option: str, state: TaskState) -> None:
     """It says what is stored; a second end is refused with what happened first."""
     task, _ = towns.give_task(town, towns.register(town), description="Fix authentication bug")
@@ -53,6 +54,7 @@ def test_end_a_task(tt: Tt, town: Town, verb: str, option: str, state: TaskState
     assert "- my words" in tt.fails("task", "complete", task.id).err
 
 
+@pytest.mark.slow
 def test_retry_a_task(tt: Tt, town: Town) -> None:
     """A failed task goes to its agent again, or to the one that is named."""
     agent = towns.register(town, "backend")
@@ -87,6 +89,7 @@ def test_send(tt: Tt, town: Town, flags: tuple[str, ...], kind: str, said: str) 
     assert "The spec is ready" in message.text
 
 
+@pytest.mark.slow
 def test_send_as_an_agent(tt: Tt, town: Town) -> None:
     """--from names the sender; the conductor's mailbox is a recipient."""
     agent = towns.register(town, "backend")
@@ -96,6 +99,7 @@ def test_send_as_an_agent(tt: Tt, town: Town) -> None:
     assert "Conductor's mailbox: 1 message(s)" in tt.ok("status").out
 
 
+@pytest.mark.slow
 def test_backlog(tt: Tt, town: Town) -> None:
     """Add, claim, assign-all, remove: each says what it did with which task."""
     agent = towns.register(town, "backend")

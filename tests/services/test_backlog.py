@@ -18,8 +18,9 @@ from tests.support.town import (
 from tinytown.domain.message import parse
 from tinytown.domain.states import TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, TaskNotFound
-from tinytown.services import backlog, tasks
+from tinytown.services import agents, backlog, tasks
 from tinytown.services.caller import Caller
+from tinytown.store.agents import AgentRow
 from tinytown.town import Town
 
 USER = Caller()
@@ -68,6 +69,24 @@ def test_giving_all_to_one(town: Town) -> None:
     assert [parse(text).task_id for text in texts(town, "inbox", agent.id)] == [t.id for t in made]
     assert town.store.tasks.backlog_ids() == []
     assert backlog.assign_all(town, "backend", USER) == []
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_an_agent_that_is_removed_meanwhile(town: Town, monkeypatch: pytest.MonkeyPatch, claims: bool) -> None:  # noqa: FBT001  a table
+    """Gone between the look and the step: not found, and the task stays in the backlog."""
+    agent = register(town)
+    task = backlog.add(town, "work", [], USER)
+    resolve = agents.resolve
+
+    def remove_after(own: Town, reference: str) -> AgentRow:
+        row = resolve(own, reference)
+        own.store.redis.delete(own.store.keys.agent(agent.id))
+        return row
+
+    monkeypatch.setattr(agents, "resolve", remove_after)
+    with pytest.raises(AgentNotFound):
+        backlog.claim(town, task.id, "backend", USER) if claims else backlog.assign_all(town, "backend", USER)
+    assert town.store.tasks.backlog_ids() == [task.id]
 
 
 def test_removing(town: Town) -> None:

@@ -147,6 +147,7 @@ def test_a_release_that_was_killed_is_finished_by_others(town: Town, monkeypatch
     invariants.check(town, settled=False)
 
 
+@pytest.mark.slow
 def test_eight_finish_the_same_releases(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is released twice."""
     first = parked(town)

@@ -14,6 +14,7 @@ from tinytown.domain.message import parse
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.services import agents
 from tinytown.services.migration import takeover
+from tinytown.store import Store, records
 from tinytown.town import Town
 
 AT = "2026-01-02T03:04:05.123456789Z"  # with nanoseconds, as the first version wrote it
@@ -289,6 +290,21 @@ def test_what_cannot_be_migrated(town: Town) -> None:
     assert takeover.plan(town).is_empty
 
 
+def test_keys_of_another_type(town: Town) -> None:
+    """One that no older version wrote stays, is named, and holds up nothing else, not even its agent's other mail."""
+    agent_id = put(town, "agent", old_agent())
+    push(town, f"tt:urgent:{agent_id}", message("query", agent_id, question="?"))
+    town.store.redis.set(f"tt:inbox:{agent_id}", "no list")
+    town.store.redis.set(f"tt:activity:{agent_id}", "no list")
+    push(town, f"tt:task:{(odd := ids.new_id())}", "no record")
+    done = takeover.migrate(town)
+    assert (done.agents, done.messages) == (1, 1)
+    strange = {f"tt:activity:{agent_id}", f"tt:inbox:{agent_id}", f"tt:task:{odd}"}
+    assert set(done.left) == {f"{key}: not what an older version wrote there" for key in strange}
+    assert old_keys(town) == strange
+    assert takeover.plan(town).is_empty
+
+
 @pytest.mark.parametrize("state", ["Unknown", "", "in_progress", "canceled"])
 def test_states_that_are_called_otherwise(town: Town, state: str) -> None:
     """What is known under another name keeps its meaning; what nobody knows waits in the backlog."""
@@ -336,3 +352,16 @@ def test_a_wanted_agent_is_not_stopped(town: Town) -> None:
     takeover.migrate(town)
     assert town.store.redis.exists(town.store.keys.stop(agent.id))
     assert agent_now(town, agent).state is AgentState.IDLE
+
+
+def test_what_somebody_else_has_just_migrated(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that goes while it is looked at is not said to be left as it is."""
+    put(town, "task", old_task("pending"))
+    read = records.read
+
+    def gone(store: Store, source: records.Source) -> str | dict[str, str] | None:
+        store.redis.delete(source.key)
+        return read(store, source)
+
+    monkeypatch.setattr(records, "read", gone)
+    assert takeover.migrate(town).left == []

@@ -418,6 +418,7 @@ def test_files_that_cannot_be_used(town: Town) -> None:
         plan.init(town)
 
 
+@pytest.mark.slow
 def test_pushed_by_eight_at_once(town: Town) -> None:
     """One task for each id, one message for each task, and everybody is told the same total."""
     agent = register(town)

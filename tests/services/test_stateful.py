@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -29,6 +30,8 @@ from tinytown.services.settlement import Round, settle
 from tinytown.store.agents import save_wish
 from tinytown.store.transaction import Stale
 from tinytown.town import Town, change
+
+pytestmark = pytest.mark.slow
 
 USER = Caller()
 # Not shrunk: that takes minutes. To look into a failure, run it with all phases.

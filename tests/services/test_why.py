@@ -27,7 +27,7 @@ from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import NotFound
 from tinytown.journal import ActorEntry
 from tinytown.processes import Identity
-from tinytown.services import agents, backlog, dependencies, settlement, steering, tasks, why
+from tinytown.services import agents, backlog, dependencies, recovery, settlement, steering, supervision, tasks, why
 from tinytown.services.caller import Caller
 from tinytown.services.obstacles import Reason
 from tinytown.store.agents import save_wish
@@ -132,6 +132,17 @@ def test_a_program_runs_it(town: Town) -> None:
     task, _message = give_task(town, agent)
     assert first(town, "backend") == ("nothing runs it (Idle)", "tt restart backend")
     assert first(town, task.id) == ("agent 'backend': nothing runs it (Idle)", "tt restart backend")
+
+
+def test_what_its_last_round_left_cannot_be_killed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor waits for its end, and so does the agent."""
+    register(town)
+    left = processes.Identity(2**22 - 1, 1)
+    monkeypatch.setattr(supervision, "is_running", lambda _town: True)
+    monkeypatch.setattr(recovery, "leftovers", lambda *_: [left])
+    assert first(town, "backend") == (
+        f"process {left.pid} of its last round has not ended yet", f"End it: sudo kill {left.pid}",
+    )  # fmt: skip
 
 
 def pause(town: Town) -> None:

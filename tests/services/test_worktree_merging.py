@@ -17,6 +17,8 @@ from tinytown.services import worktrees
 from tinytown.services.worktrees import Worktree, making, merging
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def isolated(town: Town) -> Town:

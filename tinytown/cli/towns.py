@@ -37,7 +37,9 @@ def init(name: str | None) -> None:
     else:
         render.out(f"{render.icon('📡')}Redis running at {town.store.connector.url}")
     if made.restored is not None:
-        render.out(f"{render.icon('📂')}Restored {made.restored.contents} from {render.clean(str(made.restored.file))}")
+        done = made.restored
+        former = "" if done.former_name == town.name else f", saved as '{done.former_name}'"
+        render.out(f"{render.icon('📂')}Restored {done.contents} from {render.clean(str(done.file))}{former}")
     render.out(f"{render.icon('🚀')}Run 'tt spawn <name>' to create agents")
 
 
@@ -126,8 +128,11 @@ def _end_all(town: Town, asked: list[Agent]) -> None:
         return
     if servers.is_listening(town):
         _await_agents(town, asked, patience)
-    was_there = servers.stop(town)
-    render.out("   Redis ended; its data stays." if was_there else "   Redis was not running.")
+    if servers.stop(town):
+        render.out("   Redis ended; its data stays.")
+    else:
+        is_others = servers.is_listening(town)
+        render.out("   Redis goes on: this town did not start it." if is_others else "   Redis was not running.")
 
 
 def _end_supervisor(town: Town, patience: float) -> bool:

@@ -122,8 +122,9 @@ def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foregro
     def build(tx: Transaction) -> Agent:
         now = resolve(town, row.agent.id)
         if now.wish is not None:
+            word = "wanted" if now.agent.state.is_terminal else "active"
             raise Conflict(
-                f"Agent '{now.agent.name}' is still active ({now.agent.state.label})",
+                f"Agent '{now.agent.name}' is still {word} ({now.agent.state.label})",
                 _way_on(now) or f"Use 'tt kill {now.agent.name}' to stop it first",
             )
         _expect_room(town, tx)
@@ -199,8 +200,9 @@ def _register(town: Town, tx: Transaction, agent: Agent, request: SpawnRequest) 
     old_id = town.store.call(lambda r: r.hget(keys.agents, agent.name))
     old = town.store.agents.row(old_id) if old_id else None
     if old is not None and old.wish is not None:
+        word = "still wanted" if old.agent.state.is_terminal else "alive"
         raise Conflict(
-            f"Agent '{agent.name}' is alive ({old.agent.state.label}).",
+            f"Agent '{agent.name}' is {word} ({old.agent.state.label}).",
             _way_on(old) or f"Use 'tt restart {agent.name}' after 'tt kill {agent.name}', or choose another name.",
         )
     _expect_room(town, tx)
@@ -218,6 +220,8 @@ def _way_on(row: AgentRow) -> str | None:
     wish, name = row.wish, row.agent.name
     if wish is None:
         return None
+    if row.agent.state.is_terminal and not wish.stop:
+        return f"It starts again with a supervisor: 'tt supervise --detach'. Or stop it for good: 'tt kill {name}'"
     if not wish.stop and (wish.pause or row.agent.state is AgentState.PAUSED):
         return f"Use 'tt resume {name}' to let it go on, or 'tt kill {name}' to stop it first"
     how = "stopping" if wish.stop else "closing" if wish.closed_at else None

@@ -53,6 +53,7 @@ def claim(town: Town, reference: str, agent: str, caller: Caller) -> Task:
     row = agents.resolve(town, agent)
 
     def build(tx: Transaction) -> Task:
+        agents.resolve(town, row.agent.id)  # gone since: not found, nothing changed
         raw, task = tasks.find(town, reference)
         _expect_parked(town, task)
         return _give(town, tx, raw, task, row.agent, caller.id)
@@ -183,6 +184,7 @@ def _expect_parked(town: Town, task: Task) -> None:
 
 
 def _give_some(town: Town, tx: Transaction, agent: Agent, by: str) -> list[Task]:
+    agents.resolve(town, agent.id)  # as in `claim`
     ids_ = town.store.tasks.backlog_ids(0, _AT_ONCE - 1)
     given = []
     for task_id, raw in zip(ids_, town.store.tasks.raws(ids_), strict=True):

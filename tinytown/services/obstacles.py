@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tinytown import clock, ids
+from tinytown.domain.agent import Agent
 from tinytown.domain.message import Message
 from tinytown.domain.standing import Block, Standing, is_late
 from tinytown.domain.states import AgentState
@@ -118,7 +119,7 @@ def without_process(town: Town, seen: Seen) -> list[Reason]:
         return [Reason("no_terminal", "the terminal it ran in has gone", f"tt kill {agent.name}")]
     if not supervision.is_running(town):
         return [Reason("no_supervisor", "no supervisor is running", "tt supervise --detach")]
-    return [_restarting(town, agent.id)]
+    return [_left_behind(town, agent) or _restarting(town, agent.id)]
 
 
 def busy(town: Town, seen: Seen) -> Reason:
@@ -173,6 +174,15 @@ def _held(seen: Seen, standing: Standing) -> Reason:
     }
     text = f"CLI '{shown(cli)}' is held until {local(until)} ({kind.replace('_', ' ')}{by}{detail})"
     return Reason("held", text, remedies.get(kind), until)
+
+
+def _left_behind(town: Town, agent: Agent) -> Reason | None:
+    """What keeps the supervisor from starting it: a process of its last round that cannot be killed."""
+    left = recovery.leftovers(town.journal(agent.name), agent.id)
+    if not left:
+        return None
+    pid = left[0].pid
+    return Reason("leftovers", f"process {pid} of its last round has not ended yet", f"End it: sudo kill {pid}")
 
 
 def _restarting(town: Town, agent_id: str) -> Reason:

@@ -75,6 +75,7 @@ def _look(entry: Registered, deadline: float) -> Seen:
         town = Town(root, config.load(root), is_hurried=True)
     except ConfigInvalid as error:
         return Seen(*entry, State.BROKEN_CONFIG, problem=str(error))
+    entry = entry._replace(name=town.name)  # it may have been changed since it was registered
     if clock.monotonic() > deadline:
         return Seen(*entry, State.OFFLINE, problem="not asked: others took too long")
     return _ask(entry, town)

@@ -96,7 +96,7 @@ def save(town: Town, say: Say | None = None) -> Saved:
             with _loaded(town, new, _Progress("Verifying", say)) as copy:
                 if written.digest != _digest(copy.store, town.store.keys.prefix, town.store.keys.prefix):
                     raise Unavailable(f"What was saved does not load as it was; {file} stays as it is.", "Try again.")
-                contents = count(copy)
+                contents = _proved(copy, file)
             saved_file.replace(new, file)
         finally:
             with contextlib.suppress(OSError):
@@ -114,6 +114,7 @@ def restore(town: Town, *, force: bool = False, say: Say | None = None) -> Resto
         raise NothingSaved(f"No AOF file found at: {file}", "Make one with: tt save")
     with _in_words(file):
         town.state_dir.mkdir(mode=0o700, exist_ok=True)
+        town.state_dir.chmod(0o700)  # git made it, in a clone
         with _alone(town), _loaded(town, file, _Progress("Loading", say)) as source:
             contents = _prepare(source, file)
             if not is_full(source):
@@ -145,11 +146,10 @@ def was_restored(town: Town) -> bool:
 
 
 def count(town: Town) -> Contents:
-    """What the town holds."""
-    owners = [*town.store.agents.names().values(), ids.SUPERVISOR_ID]
-    lengths = town.store.inboxes.lengths(owners)
+    """What the town holds. An agent whose record cannot be read is none, as in `tt list`."""
+    lengths = town.store.inboxes.lengths([*town.store.agents.names().values(), ids.SUPERVISOR_ID])
     messages = sum(each.inbox + each.urgent + each.claimed for each in lengths)
-    return Contents(len(owners) - 1, sum(town.store.tasks.counts().values()), messages)
+    return Contents(len(town.store.agents.all()), sum(town.store.tasks.counts().values()), messages)
 
 
 class _Progress:
@@ -226,14 +226,28 @@ def _counted(made: Iterator[saved_file.Command], progress: _Progress) -> Iterato
         yield command
 
 
+def _proved(copy: Town, file: Path) -> Contents:
+    """A restore would take it, up to its last step. Raises Conflict."""
+    try:
+        return _prepare(copy, file)
+    except Damaged as error:
+        raise Conflict(
+            f"This state could not be restored: {error.why}; {file} stays as it is.",
+            "If an older version wrote it: tt migrate",
+        ) from error
+
+
 def _prepare(source: Town, file: Path) -> Contents:
     """Make it a town at rest: no agent runs on this machine, so what they held goes back. Raises Damaged."""
     if (what := snapshot.strange(source.store)) is not None:
         raise Damaged(file, what)
-    rows = source.store.agents.all()
-    names = [*source.store.agents.names(), *(row.agent.name for row in rows)]
+    index, rows = source.store.agents.names(), source.store.agents.all()
+    names = [*index, *(row.agent.name for row in rows)]
     if bad := [name for name in names if not _is_name(name)]:
         raise Damaged(file, f"{bad[0][:40]!r} is no name of an agent")
+    known = {i for i in index.values() if ids.is_id(i)}
+    if bad := sorted({*index.values(), *(row.agent.id for row in rows)} - known):  # or of another than the index says
+        raise Damaged(file, f"{bad[0][:40]!r} is the id of no agent")
     for row in rows:
         _bring_to_rest(source, row)
     return count(source)

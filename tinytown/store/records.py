@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tinytown.store import Store
 
 _AT_ONCE = 500
+# What the older versions made of each kind.
+_RECORD, _LIST = frozenset({"string", "hash"}), frozenset({"list"})
+_WRITTEN_AS = {"agent": _RECORD, "task": _RECORD, "stop": frozenset({"string"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything old that concerns a town. `mail`: agent id -> former keys. `conflicts`: the new form is there, too."""
+    """Everything old that concerns a town. `mail`: agent id -> former keys. `conflicts`: the new form is there, too.
+
+    `strange`: former keys of a Redis type that no version wrote.
+    """
 
     agents: list[Source]
     tasks: list[Source]
     mail: dict[str, list[str]]
     backlog: list[str]
     conflicts: list[Source]
+    strange: list[str]
 
 
 def look(store: Store) -> Found:
@@ -56,10 +63,7 @@ def look(store: Store) -> Found:
             former.append((*parts, name))
         elif name.startswith(prefix) and kind in {"agent", "task"}:
             own.append((kind, identifier, name))
-    mail: dict[str, list[str]] = defaultdict(list)
-    for kind, identifier, name in sorted(former):
-        if kind not in {"agent", "task"}:
-            mail[identifier].append(name)
+    mail, strange = _mail(store, former)
     there = {name for _kind, _id, name in own}
     old = [row for row in former if row[0] in {"agent", "task"}]
     moving = list(_sources(store, old))
@@ -68,7 +72,7 @@ def look(store: Store) -> Found:
     backlog = store.call(lambda r: r.lrange(keys.FORMER_BACKLOG, 0, -1))
     agents = [source for source in found if source.home == store.keys.agent(source.id)]
     tasks = [source for source in found if source.home == store.keys.task(source.id)]
-    return Found(agents, tasks, dict(mail), backlog, [source for source in moving if source.home in there])
+    return Found(agents, tasks, mail, backlog, [source for source in moving if source.home in there], strange)
 
 
 def read(store: Store, source: Source) -> str | dict[str, str] | None:
@@ -92,6 +96,20 @@ def take(tx: Transaction, source: Source, stored: str | dict[str, str] | None) -
         tx.expect(source.home, None)
     tx.do("DEL", source.key)
     return True
+
+
+def _mail(store: Store, former: list[tuple[str, str, str]]) -> tuple[dict[str, list[str]], list[str]]:
+    """The former keys that are no records, by their agents; and all keys that are not what they should be."""
+    mail: dict[str, list[str]] = defaultdict(list)
+    strange = []
+    for page in _pages(sorted(former)):
+        types = store.read(*(("TYPE", name) for _kind, _id, name in page))
+        for (kind, identifier, name), stored_as in zip(page, types, strict=True):
+            if stored_as not in _WRITTEN_AS.get(kind, _LIST) | {"none"}:
+                strange.append(name)
+            elif kind not in {"agent", "task"}:
+                mail[identifier].append(name)
+    return dict(mail), strange
 
 
 def _outside_the_indexes(store: Store, own: list[tuple[str, str, str]]) -> Iterator[Source]:

@@ -32,6 +32,7 @@ class Damaged(Invalid):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} cannot be restored: {why}.", "Bring back a good one, or move it away.")
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)

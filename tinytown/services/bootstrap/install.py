@@ -177,9 +177,10 @@ def _first_that_works(wanted: Wanted, sources: list[Source], prefix: Path, progr
             shutil.rmtree(prefix)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+    log = f"Log: {log_path()}. " if log_path().exists() else ""  # nothing may have been run
     raise Unavailable(
         f"Redis {wanted.text} could not be installed. {'; '.join(reasons)}.",
-        f"Log: {log_path()}. A quicker alternative: {binary.pip_command()}",
+        f"{log}A quicker alternative: {binary.pip_command()}",
     )
 
 

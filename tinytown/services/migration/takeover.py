@@ -28,10 +28,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What there is to migrate. `moves`: old key and what becomes of it, for people; `left`: what stays, and why."""
+    """What there is to migrate; `mail`: agent id -> former keys.
+
+    `moves`: old key and what becomes of it, for people; `left`: what stays, and why.
+    """
 
     agents: list[Source]
-    mail: list[str]
+    mail: dict[str, list[str]]
     tasks: list[Source]
     backlog: list[str]
     moves: list[tuple[str, str]]
@@ -64,12 +67,12 @@ def plan(town: Town) -> Plan:
     tasks = [source for source in found.tasks if _can_be_read(town, source)]
     left = [f"{s.key}: no record that can be read" for s in (*found.agents, *found.tasks) if s not in (*agents, *tasks)]
     left += [f"{s.key}: {s.home} is there already" for s in found.conflicts]
-    homeless = sorted(i for i in found.mail if i not in citizens)
+    left += [f"{key}: not what an older version wrote there" for key in found.strange]
+    homeless = found.mail.keys() - citizens
     left += [f"{key}: agent {ids.short(i)} has no record" for i in homeless for key in found.mail[i]]
-    movable = sorted(i for i in found.mail if i in citizens)
+    movable = {i: former for i, former in sorted(found.mail.items()) if i in citizens}
     moves = [(s.key, s.home if s.is_former else f"{s.home} (as JSON, in the index)") for s in (*agents, *tasks)]
-    for agent_id in movable:
-        moves += [(key, _new_place(town, key)) for key in found.mail[agent_id]]
+    moves += [(key, _new_place(town, key)) for former in movable.values() for key in former]
     if found.backlog:
         moves.append((keys.FORMER_BACKLOG, town.store.keys.backlog))
     return Plan(agents, movable, tasks, found.backlog, sorted(moves), sorted(left))
@@ -88,8 +91,8 @@ def migrate(town: Town, say: Say | None = None) -> Done:
         done.agents += _migrate_agent(town, source, done.notes)
         tell.one_more()
     known = _message_ids(town)
-    for agent_id in todo.mail:
-        done.messages += _move_mail(town, agent_id, known, done.notes)
+    for agent_id, former in todo.mail.items():
+        done.messages += _move_mail(town, agent_id, former, known, done.notes)
         tell.one_more()
     for source in todo.agents:
         if not source.is_former:
@@ -115,7 +118,8 @@ class _Progress:
 
 
 def _can_be_read(town: Town, source: Source) -> bool:
-    return fields_of(records.read(town.store, source)) is not None
+    stored = records.read(town.store, source)
+    return stored is None or fields_of(stored) is not None  # gone meanwhile: somebody else has migrated it
 
 
 def _newest_first(town: Town, sources: list[Source]) -> list[Source]:
@@ -159,18 +163,21 @@ def _migrate_agent(town: Town, source: Source, notes: list[str]) -> bool:
     return names is not None
 
 
-def _move_mail(town: Town, agent_id: str, known: set[str], notes: list[str]) -> int:
+def _move_mail(town: Town, agent_id: str, former: list[str], known: set[str], notes: list[str]) -> int:
     """The former lists of one agent or of the conductor's mailbox, a page per step; how many messages came."""
-    count = sum(_move_list(town, agent_id, kind, known, notes) for kind in ("urgent", "inbox"))
+    kinds = [kind for kind in ("urgent", "inbox") if keys.former(kind, agent_id) in former]
+    count = sum(_move_list(town, agent_id, kind, known, notes) for kind in kinds)
 
     def build(tx: Transaction) -> None:
+        tx.do("DEL", keys.former("stop", agent_id))
         old = keys.former("activity", agent_id)
+        if old not in former:
+            return
         (lines,) = town.store.read(("LRANGE", old, 0, ACTIVITY_LINES - 1))
         for line in lines:
             tx.do("RPUSH", tx.keys.activity(agent_id), line)
         tx.do("LTRIM", tx.keys.activity(agent_id), 0, ACTIVITY_LINES - 1)
         tx.do("DEL", old)
-        tx.do("DEL", keys.former("stop", agent_id))
 
     change(town.store, build)
     return count

@@ -37,6 +37,9 @@ elseif full > 0 and not force then
 elseif count ~= wanted then
   return {3}
 end
+-- First what may fail (a stream can have no id left); an error ends the script with the town as it was.
+redis.call('XADD', copies .. 'events', '*', 'event_type', 'town_restored', 'data', event)
+new[copies .. 'events'] = true
 for key in pairs(old) do
   redis.call('DEL', key)
 end
@@ -45,5 +48,4 @@ for key in pairs(new) do
   redis.call('RENAME', key, home)
   redis.call('PERSIST', home)
 end
-redis.call('XADD', town .. 'events', '*', 'event_type', 'town_restored', 'data', event)
 return {1}
