@@ -19,7 +19,6 @@ UNKNOWN_AGENT = (
     ("inbox", "nobody"),
     ("inbox", "nobody", "--dead"),
     ("kill", "nobody"),
-    ("wait", "nobody"),
     ("logs", "nobody"),
     ("logs", "../../etc/passwd"),
     ("task", "current", "nobody"),
@@ -72,6 +71,12 @@ def test_unknown_agent(tt: Tt, agent_town: Town, args: tuple[str, ...]) -> None:
     ran = tt.fails(*args)
     assert ran.err.startswith("Error: Agent not found: ")
     assert towns.snapshot(agent_town) == before
+
+
+@pytest.mark.parametrize("command", ["wait", "why", "history"])
+def test_neither_agent_nor_task(tt: Tt, agent_town: Town, command: str) -> None:
+    """Where both will do, both are named."""
+    assert tt.fails(command, "nobody").complaint[0] == "Error: No agent and no task: nobody"
 
 
 @pytest.mark.parametrize("args", UNKNOWN_TASK, ids=" ".join)
