@@ -6,7 +6,7 @@ line a user reads; `remedy` is at most one more line that says what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 REDIS_DOWNLOADS = "See: https://redis.io/downloads/"
 
@@ -19,6 +19,10 @@ class TinytownError(Exception):
     def __init__(self, message: str, remedy: str | None = None) -> None:
         super().__init__(message)
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled (on its way out of a process) as what it says, not as what it was made from."""
+        return TinytownError.__new__, (type(self), *self.args), self.__dict__
 
 
 class NotFound(TinytownError):

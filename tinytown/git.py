@@ -42,37 +42,54 @@ class Ran:
         return " ".join(" ".join(lines).split()).removeprefix("fatal: ")[:_LINE] or f"exit code {self.code}"
 
 
-def run(where: Path, *arguments: str, within_s: float = DO_S, env: Mapping[str, str] | None = None) -> Ran:
-    """Run git in a folder, to its end. Raises Unavailable (no git), TimedOut (it is killed then, with its hooks)."""
+def run(
+    where: Path, *arguments: str, within_s: float = DO_S, env: Mapping[str, str] | None = None, feed: bytes = b""
+) -> Ran:
+    """Run git in a folder, to its end; `feed` is its stdin.
+
+    Raises Unavailable (no git), TimedOut (it is killed then, with its hooks).
+    """
     import subprocess  # noqa: PLC0415  costs 10 ms
 
     # Files, not pipes: a daemon that a hook leaves behind may hold a pipe open for good.
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
-        process = _start(where, arguments, out, said, env)
+    with tempfile.TemporaryFile() as fed, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        fed.write(feed)
+        fed.seek(0)
+        process = _start(where, arguments, fed, out, said, env)
         try:
             code = process.wait(within_s)
         except subprocess.TimeoutExpired as error:
-            raise TimedOut(f"git {arguments[0]} did not end within {within_s:g} s in {where}.") from error
+            raise TimedOut(f"git {_verb(arguments)} did not end within {within_s:g} s in {where}.") from error
         finally:
             _end(process)
         return Ran(code, _text(out), _text(said))
 
 
-def do(where: Path, *arguments: str, within_s: float = DO_S, env: Mapping[str, str] | None = None) -> str:
+def do(
+    where: Path, *arguments: str, within_s: float = DO_S, env: Mapping[str, str] | None = None, feed: bytes = b""
+) -> str:
     """What git prints. Raises Conflict with git's own words when it fails, and what `run` raises."""
-    done = run(where, *arguments, within_s=within_s, env=env)
+    done = run(where, *arguments, within_s=within_s, env=env, feed=feed)
     if done.code:
-        raise failed(done, arguments[0])
+        raise failed(done, *arguments)
     return done.out
 
 
-def ask(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """The one line git answers; nothing when it fails, hangs or is not there."""
+def answer(where: Path, *arguments: str, within_s: float = DO_S, env: Mapping[str, str] | None = None) -> str:
+    """The one line git answers; nothing when it fails.
+
+    Raises what `run` raises: a git that is slow has not said that there is nothing.
+    """
+    done = run(where, *arguments, within_s=within_s, env=env)
+    return done.out.strip() if done.code == 0 else ""
+
+
+def ask(where: Path, *arguments: str) -> str:
+    """As `answer`, for what is good to know: also nothing when git hangs or is not there."""
     try:
-        done = run(where, *arguments, within_s=ASK_S, env=env)
+        return answer(where, *arguments, within_s=ASK_S)
     except (Unavailable, TimedOut):
         return ""
-    return done.out.strip() if done.code == 0 else ""
 
 
 def stream(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
@@ -80,7 +97,7 @@ def stream(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -
     import subprocess  # noqa: PLC0415  costs 10 ms
 
     with tempfile.TemporaryFile() as said:
-        process = _start(where, arguments, subprocess.PIPE, said, env)
+        process = _start(where, arguments, subprocess.DEVNULL, subprocess.PIPE, said, env)
         try:
             assert process.stdout is not None
             with process.stdout as out:
@@ -89,16 +106,26 @@ def stream(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -
         finally:
             _end(process)
         if code:
-            raise failed(Ran(code, "", _text(said)), arguments[0])
+            raise failed(Ran(code, "", _text(said)), *arguments)
 
 
-def failed(done: Ran, verb: str) -> Conflict:
+def failed(done: Ran, *arguments: str) -> Conflict:
     """The error that says what git said."""
-    return Conflict(f"git {verb} failed: {done.line}")
+    return Conflict(f"git {_verb(arguments)} failed: {done.line}")
+
+
+def _verb(arguments: tuple[str, ...]) -> str:
+    """The command, behind options of git's own."""
+    return next(word for word in arguments if not word.startswith("-") and "=" not in word)
 
 
 def _start(
-    where: Path, arguments: tuple[str, ...], out: IO[bytes] | int, said: IO[bytes], env: Mapping[str, str] | None
+    where: Path,
+    arguments: tuple[str, ...],
+    fed: IO[bytes] | int,
+    out: IO[bytes] | int,
+    said: IO[bytes],
+    env: Mapping[str, str] | None,
 ) -> subprocess.Popen[bytes]:
     import subprocess  # noqa: PLC0415  costs 10 ms
 
@@ -106,7 +133,7 @@ def _start(
     try:
         return subprocess.Popen(
             ["git", "-C", str(where), "-c", "core.quotePath=false", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=fed,
             stdout=out,
             stderr=said,
             env=own | _SET | dict(env or {}),

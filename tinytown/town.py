@@ -134,13 +134,25 @@ def find_root(given: str | None = None, start: Path | None = None) -> Path:
     if asked:
         root = Path(asked).expanduser().absolute()
         if (root / TOWN_FILE).is_file():
-            return root
+            return _home(root)
         raise NotInitialized(given or str(root))
     here = (start or Path.cwd()).absolute()
     for folder in (here, *here.parents):
         if (folder / TOWN_FILE).is_file():
-            return folder
+            return _home(folder)
     raise NotInitialized(".")
+
+
+def _home(root: Path) -> Path:
+    """Git brings a town's file into each worktree; there it means the town of the agent whose worktree that is."""
+    real = root.resolve()
+    for tree in (real, *real.parents):
+        if not tree.match(f"{STATE_DIR}/agents/*/worktree"):
+            continue
+        note, home = read_json(tree.parent / "worktree.json"), tree.parents[3]
+        if note and real == tree / str(note.get("prefix")) and (home / TOWN_FILE).is_file():
+            return home
+    return root
 
 
 def open_town(given: str | None = None) -> Town:

@@ -357,7 +357,9 @@ def test_a_task_that_waits_for_others(api: Town, town: OpenTown) -> None:
 
 
 def test_unknown_ids(api: Town) -> None:
-    """There is no such task, no such agent: None."""
+    """There is no such task, no such agent: None; nor a mailbox."""
     assert api.channel().get_task(ids.new_id()) is None
     assert api.channel().get_agent_state(ids.new_id()) is None
-    assert api.channel().inbox_len(ids.new_id()) == 0
+    for name in (ids.new_id(), "nobody"):
+        with pytest.raises(AgentNotFound):
+            api.channel().inbox_len(name)

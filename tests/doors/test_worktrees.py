@@ -54,6 +54,24 @@ def test_list(tt: Tt, town: Town, tree: Path) -> None:
     assert (row["dirty"], "not a git repository" in row["error"]) == (None, True)
 
 
+def test_in_a_worktree_the_town_is_the_agents(tt: Tt, town: Town, tree: Path) -> None:
+    """Git brings the town's file along; who stands there, or names the folder, means the town all the same."""
+    assert (tree / "tinytown.toml").is_file()
+    (tree / "inner").mkdir()
+    for where in (tree, tree / "inner"):
+        assert Tt(where).ok("status", "--json").json["root"] == str(town.root)
+    assert tt.ok("--town", str(tree), "status", "--json").json["root"] == str(town.root)
+    Tt(tree).ok("send", "backend", "hello")
+    assert town.store.inboxes.lengths([town.store.agents.names()["backend"]])[0].inbox == 1
+    assert Tt(tree).fails("init").complaint == [
+        f"Error: This is an agent's worktree of the town at {town.root}.",
+        f"Use that town: tt status --town {town.root}",
+    ]
+    assert not (tree / ".tt").exists()
+    (tree / "inner" / "tinytown.toml").write_text('name = "inner"\n')
+    assert Tt(tree / "inner").ok("config", "--json").json["town"] == "inner"
+
+
 def test_list_of_none(tt: Tt, town: Town) -> None:
     """It says how to come to one."""
     assert 'isolation = "worktree"' in tt.ok("worktree", "list").out

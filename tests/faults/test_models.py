@@ -49,6 +49,15 @@ def test_model_killed(town: RunningTown) -> None:
     assert (len(town.runs(task)), len(town.ends(task)), rounds(town, "ann")) == (2, 1, 2)
 
 
+def test_model_that_cannot_start(new_town: NewTown) -> None:
+    """Its folder is gone: the round is over as it begins, is settled at once and costs nothing."""
+    town = new_town(agent_clis={"lost": {"command": "cat", "workdir": "/nowhere"}})
+    town.spawn("ann", cli="lost")
+    town.assign("ann", "anything")
+    town.wait(lambda: "was not found" in (town.town.logs_dir / "ann.log").read_text(), "the reason", timeout=3.0)
+    assert rounds(town, "ann") == 0
+
+
 def test_leader_killed_and_its_child_not(town: RunningTown) -> None:
     """Only the model's leader dies: its child is ended before the task is run again."""
     town.spawn("ann")

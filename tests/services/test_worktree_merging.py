@@ -212,10 +212,15 @@ def test_diff_can_be_applied(isolated: Town) -> None:
     tree = with_work(isolated, text="ü\x1b[31m\r\n\xff")
     git(isolated.root, "config", "color.ui", "always")
     git(isolated.root, "config", "diff.external", "false")
+    git(isolated.root, "config", "diff.noprefix", "true")
+    git(isolated.root, "config", "diff.shout.textconv", "tr a-z A-Z <")
+    (tree.path / ".gitattributes").write_text("work.txt diff=shout\n")
+    (tree.path / "binary").write_bytes(b"\0\1")
     patch = isolated.state_dir / "patch"
-    patch.write_bytes(b"".join(worktrees.diff(isolated, "ann")))
+    patch.write_bytes(b"".join(worktrees.diff(isolated, "ann", whole=True)))
     git(isolated.root, "apply", str(patch))
-    assert (isolated.root / "work.txt").read_bytes() == (tree.path / "work.txt").read_bytes()
+    for name in ("work.txt", "binary"):
+        assert (isolated.root / name).read_bytes() == (tree.path / name).read_bytes()
 
 
 def test_diff_without_changes(isolated: Town) -> None:

@@ -338,7 +338,8 @@ class AgentActor:
         dues += [self._due] if self._due and self._bell.fd is not None else []
         if self._round is not None and (due := self._round.next_due()) is not None:
             dues.append(due)
-        if self._look_due and self._bell.fd is not None:
+        can_settle = self._round is not None and self._round.is_over  # also one that could not even begin
+        if (self._look_due or can_settle) and self._bell.fd is not None:
             dues.append(now)
         for key, _events in self._selector.select(max(0.0, min(dues) - now)):
             self._dispatch(key.fd)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from tinytown import clock, ids
-from tinytown.api.identifiers import AgentId, TaskId, moment, moment_or_none
+from tinytown.api.identifiers import AgentId, TaskId, moment, moment_or_none, text
 from tinytown.domain import states
 from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.agent import Agent as AgentRecord
@@ -50,19 +50,19 @@ class Agent:
 
     One that a program makes itself is a worker without a process of the town's: `Channel.set_agent_state` stores it,
     and whoever made it reads its mail with `Channel.receive`. `state` and `current_task` may be set; that changes
-    this object only.
+    this object only. Equal are those with equal values.
     """
 
     __slots__ = ("base", "record", "tasks_completed")
 
     def __init__(self, name: str, cli: str, agent_type: AgentType = AgentType.WORKER) -> None:
-        is_supervisor = agent_type is AgentType.SUPERVISOR
+        is_supervisor = AgentType(agent_type) is AgentType.SUPERVISOR
         self.record = AgentRecord(
             id=ids.SUPERVISOR_ID if is_supervisor else ids.new_id(),
-            name=name,
-            cli=cli,
+            name=text("An agent's name", name),
+            cli=text("A model CLI", cli),
             created_at=clock.stamp(),
-            agent_type=agent_type.value,
+            agent_type=AgentType(agent_type).value,
             spawn_mode=BY_PROGRAM,
         )
         self.base: str | None = None  # the stored text that this object was read from, or became; for the channel
@@ -107,7 +107,7 @@ class Agent:
 
     @state.setter
     def state(self, state: AgentState) -> None:
-        self.record = self.record.having(state=states.AgentState(state.value))
+        self.record = self.record.having(state=states.AgentState(state))
 
     @property
     def current_task(self) -> TaskId | None:
@@ -116,7 +116,9 @@ class Agent:
 
     @current_task.setter
     def current_task(self, task_id: str | None) -> None:
-        self.record = self.record.having(current_task=None if task_id is None else str(task_id))
+        self.record = self.record.having(
+            current_task=None if task_id is None else str(text("The id of a task", task_id))
+        )
 
     @property
     def created_at(self) -> datetime:
@@ -127,6 +129,14 @@ class Agent:
     def last_heartbeat(self) -> datetime | None:
         """When its record last said that it lives; between, its lease says so."""
         return moment_or_none(self.record.last_heartbeat)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Agent):
+            return NotImplemented
+        return (self.record, self.tasks_completed) == (other.record, other.tasks_completed)
+
+    def __hash__(self) -> int:
+        return hash(self.record.id)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name} {ids.short(self.id)} {self.state}>"
@@ -143,6 +153,11 @@ class AgentModel:
     command: str
     workdir: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = {"name": self.name, "command": self.command, "workdir": self.workdir or ""}
+        for what, value in (*given.items(), *self.env.items()):
+            text(f"{what} of a model", value)
 
     def with_workdir(self, workdir: str | os.PathLike[str]) -> AgentModel:
         """A copy that works in this folder; without one, in the town's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinytown import clock, ids
 from tinytown.api.agent import Agent, AgentState
 from tinytown.api.channel import Channel
-from tinytown.api.identifiers import AgentId, MessageId, TaskId
+from tinytown.api.identifiers import AgentId, MessageId, TaskId, given, seconds, text
 from tinytown.api.message import Message, MessageBody
 from tinytown.api.task import Task
 from tinytown.services import agents, caller, idle, records
@@ -15,7 +15,7 @@ from tinytown.town import Town as OpenTown
 class AgentHandle:
     """What `Town.spawn_agent` and `Town.agent` return. It holds an id, no state: that is asked for each time.
 
-    All methods raise RedisError when Redis is away.
+    Two handles on one agent are equal. All methods raise RedisError when Redis is away.
     """
 
     def __init__(self, town: OpenTown, agent_id: str) -> None:
@@ -33,8 +33,10 @@ class AgentHandle:
         AgentNotFound, Invalid (no description); then nothing was changed.
         """
         who = caller.from_environment()
-        given = task.record.assigned(self._id, who.id, clock.stamp())
-        task.base, task.record = records.set_task(self._town, given, task.base, who)
+        assigned = given("What is assigned", task, Task, "Task('Build the API')").record.assigned(
+            self._id, who.id, clock.stamp()
+        )
+        task.base, task.record = records.set_task(self._town, assigned, task.base, who)
         return task.id
 
     def send(self, msg_type: MessageBody) -> MessageId:
@@ -47,7 +49,7 @@ class AgentHandle:
         return message.id
 
     def inbox_len(self) -> int:
-        """How many messages wait for the agent, urgent ones included."""
+        """How many messages wait for the agent, urgent ones included. Raises AgentNotFound."""
         return Channel(self._town).inbox_len(self._id)
 
     def state(self) -> Agent | None:
@@ -60,7 +62,16 @@ class AgentHandle:
         At most `timeout` seconds (None: for good), without polling. An agent that was asked to stop is waited for
         until it has. (`tt wait` is another thing: it waits for the agent's end.) Raises Timeout, AgentNotFound.
         """
-        return AgentState(idle.wait_until_idle(self._town, self._id, timeout).value)
+        limit = None if timeout is None else seconds(timeout)
+        return AgentState(idle.wait_until_idle(self._town, self._id, limit).value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AgentHandle):
+            return NotImplemented
+        return (self._id, self._town.root) == (other._id, other._town.root)
+
+    def __hash__(self) -> int:
+        return hash(self._id)
 
     def __repr__(self) -> str:
         return f"<AgentHandle {ids.short(self._id)}>"
@@ -68,4 +79,4 @@ class AgentHandle:
 
 def find(town: OpenTown, reference: str) -> AgentHandle:
     """By name, nickname, id or prefix of an id."""
-    return AgentHandle(town, agents.resolve(town, reference).agent.id)
+    return AgentHandle(town, agents.resolve(town, text("An agent's name or id", reference)).agent.id)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tinytown import clock, ids
-from tinytown.api.identifiers import AgentId, MessageId, moment
+from tinytown.api.identifiers import AgentId, MessageId, moment, text
 from tinytown.domain.message import Message as MessageRecord
 from tinytown.domain.message import Priority, Sort
 
@@ -168,6 +168,12 @@ class Message:
     def __post_init__(self) -> None:
         if type(self.msg_type) not in BODIES.values():
             raise TypeError(f"msg_type must be an instance like MessageType.Ping(), not {self.msg_type!r}")
+        ack = getattr(self.msg_type, "ack_type", None)
+        if ack is not None and type(ack) not in CONFIRMATIONS.values():
+            raise TypeError(f"ack_type must be an instance like ConfirmationType.Thanks(), not {ack!r}")
+        for what, value in (("sender", self.sender), ("to", self.to), ("correlation_id", self.correlation_id or "")):
+            text(what, value)
+        object.__setattr__(self, "priority", Priority(self.priority))
 
     def with_priority(self, priority: Priority) -> Message:
         """The same message, to be read earlier or later. Urgent ones are read before all others."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Self
 
 from tinytown import clock, ids
-from tinytown.api.identifiers import AgentId, TaskId, moment, moment_or_none
+from tinytown.api.identifiers import AgentId, TaskId, moment, moment_or_none, text
 from tinytown.domain import states
 from tinytown.domain.task import Task as TaskRecord
 from tinytown.services import caller
@@ -34,14 +34,15 @@ class Task:
     """One unit of work.
 
     `assign`, `start`, `complete`, `fail` and `cancel` change this object only, as far as the town's rules allow
-    (IllegalTransition); the town hears of it by `AgentHandle.assign` or `Channel.set_task`. Times are UTC.
+    (IllegalTransition); the town hears of it by `AgentHandle.assign` or `Channel.set_task`. Times are UTC. Equal are
+    those with equal values; all raise TypeError for what is no text.
     """
 
     __slots__ = ("base", "record")
 
     def __init__(self, description: str) -> None:
-        at = clock.stamp()
-        self.record = TaskRecord(id=ids.new_id(), description=description, created_at=at, updated_at=at, tags=[])
+        at, said = clock.stamp(), text("The description of a task", description)
+        self.record = TaskRecord(id=ids.new_id(), description=said, created_at=at, updated_at=at, tags=[])
         self.base: str | None = None  # the stored text that this object was read from, or became; for the channel
 
     @classmethod
@@ -58,15 +59,18 @@ class Task:
 
     def with_tags(self, tags: Iterable[str]) -> Self:
         """Set the tags; returns this task. A backlog task goes to idle agents whose role is one of its tags."""
-        return self._become(replace(self.record, tags=list(dict.fromkeys(tags))))
+        if isinstance(tags, str):
+            raise TypeError(f"The tags of a task must be like [{tags!r}], not {tags!r}")
+        return self._become(replace(self.record, tags=list(dict.fromkeys(text("A tag", tag) for tag in tags))))
 
     def with_parent(self, parent_id: str) -> Self:
         """Set the task that this is a part of; returns this task."""
-        return self._become(replace(self.record, parent_id=str(parent_id)))
+        return self._become(replace(self.record, parent_id=str(text("The id of a task", parent_id))))
 
     def assign(self, agent_id: str) -> None:
         """Meant for this agent. Raises IllegalTransition."""
-        self._become(self.record.assigned(str(agent_id), caller.from_environment().id, clock.stamp()))
+        who = str(text("An agent's id", agent_id))
+        self._become(self.record.assigned(who, caller.from_environment().id, clock.stamp()))
 
     def start(self) -> None:
         """Work on it has begun. Raises IllegalTransition."""
@@ -139,11 +143,18 @@ class Task:
         """When it ended."""
         return moment_or_none(self.record.completed_at)
 
+    def __eq__(self, other: object) -> bool:
+        return self.record == other.record if isinstance(other, Task) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.record.id)
+
     def __repr__(self) -> str:
         return f"<Task {ids.short(self.id)} {self.state}: {self.description[:60]!r}>"
 
     def _end(self, state: states.TaskState, result: str) -> None:
-        self._become(self.record.ended(state, result, caller.from_environment().run, clock.stamp()))
+        said = text("The result of a task", result)
+        self._become(self.record.ended(state, said, caller.from_environment().run, clock.stamp()))
 
     def _become(self, record: TaskRecord) -> Self:
         self.record = record

@@ -12,6 +12,7 @@ from tinytown import town as towns
 from tinytown.api.agent import Agent, AgentModel
 from tinytown.api.channel import Channel
 from tinytown.api.handle import AgentHandle, find
+from tinytown.api.identifiers import given, text
 from tinytown.config import AgentCli, Config
 
 __all__ = ["Config", "Town"]
@@ -28,7 +29,7 @@ class Town:
     """
 
     def __init__(self, town: towns.Town) -> None:
-        self._town = town
+        self._town = given("A town", town, towns.Town, "Town.connect(path) or Town.init(path)")
 
     @classmethod
     def init(cls, path: str | os.PathLike[str], name: str | None = None) -> Self:
@@ -69,7 +70,8 @@ class Town:
         if isinstance(cli, AgentModel):
             self._register(cli)
             cli = cli.name
-        agent = agents.spawn(self._town, agents.SpawnRequest(name, cli))
+        asked = None if cli is None else text("A model CLI", cli)
+        agent = agents.spawn(self._town, agents.SpawnRequest(text("An agent's name", name), asked))
         return AgentHandle(self._town, agent.id)
 
     def agent(self, name: str) -> AgentHandle:

@@ -52,7 +52,7 @@ def diff(agent: str, *, stat: bool) -> None:
     from tinytown.services import worktrees  # noqa: PLC0415  not for --help
 
     is_shown = render.is_terminal(sys.stdout)
-    for line in worktrees.diff(base.open_town(), agent, stat=stat):
+    for line in worktrees.diff(base.open_town(), agent, stat=stat, whole=not is_shown and not stat):
         if is_shown:
             text = render.clean_block(line.decode("utf-8", "replace").rstrip("\n"))
             colour = next((colour for head, colour in _COLOURS if text.startswith(head)), None)

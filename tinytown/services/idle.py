@@ -24,10 +24,13 @@ def wait_until_idle(town: Town, reference: str, timeout_s: float | None) -> Agen
     while True:
         seen_until = town.store.events.last_id()
         has_mail = _has_mail(town, row.agent.id)
-        seen = town.store.agents.row(row.agent.id)  # after the mail: what was claimed between shows here as working
+        seen = town.store.agents.row(row.agent.id)
         if seen is None:
             return AgentState.STOPPED
-        if _has_ended(seen) or (not has_mail and _is_idle(town, seen)):
+        if _has_ended(seen):
+            return seen.agent.state
+        # Work that moved while we read may have been where we did not look: what was read must be of one moment.
+        if not has_mail and _is_idle(town, seen) and town.store.events.last_id() == seen_until:
             return seen.agent.state
         left = 1.0 if deadline is None else deadline - clock.monotonic()
         if left <= 0:
@@ -44,12 +47,11 @@ def _is_idle(town: Town, row: AgentRow) -> bool:
     agent = row.agent
     if agent.state is not AgentState.IDLE or (row.wish is not None and row.wish.stop):
         return False
-    claims = row.wish is not None and agent.role_id and town.config.agent.auto_claim
-    return not (claims and backlog.for_role(town, agent.role_id or "", 1))
+    return not (backlog.claims(town, agent, row.wish) and backlog.for_role(town, agent.role_id or "", 1))
 
 
 def _has_mail(town: Town, agent_id: str) -> bool:
-    """The round's messages first: what is put back between two reads is seen twice rather than never."""
+    """Something that it has to do waits for it, or is in its round."""
     keys = town.store.keys
     claimed, urgent, inbox = town.store.read(
         ("LRANGE", keys.claimed(agent_id), 0, -1),

@@ -22,7 +22,7 @@ from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Unavailable
 from tinytown.files import write_atomic
 from tinytown.services import naming, registry
 from tinytown.services.template import town_file
-from tinytown.town import Town
+from tinytown.town import Town, find_root
 
 if TYPE_CHECKING:
     from tinytown.services.snapshots import Restored  # loads much that only a saved file needs
@@ -85,6 +85,8 @@ def init(folder: Path, name: str | None = None, say: Callable[[str], None] | Non
 
 def _init(root: Path, name: str | None, undo: _Undo, say: Callable[[str], None] | None) -> Made:
     is_clone = (root / TOWN_FILE).exists()
+    if is_clone and (home := find_root(str(root))) != root:
+        raise Conflict(f"This is an agent's worktree of the town at {home}.", f"Use that town: tt status --town {home}")
     if is_clone and _is_lived_in(root / STATE_DIR) and not Town(root, settings.load(root)).is_only_saved:
         raise Conflict(f"A town is already here: {root / TOWN_FILE}", "Connect to it with: tt start")
     if is_clone:

@@ -31,8 +31,14 @@ def in_our_words(error: Exception, url: str, *, is_managed: bool) -> TinytownErr
     if isinstance(error, client.ResponseError):
         return _refusal(error, url)
     if isinstance(error, client.ConnectionError | client.TimeoutError):
-        return _tls(error, url) or RedisAway.at(url, is_managed=is_managed)
+        return _crowd(error) or _tls(error, url) or RedisAway.at(url, is_managed=is_managed)
     return None
+
+
+def _crowd(error: Exception) -> TinytownError | None:
+    if not isinstance(error, client.MaxConnectionsError):
+        return None
+    return Unavailable("Too many threads use one town at once.", "Open one in each thread: Town.connect(path)")
 
 
 def _refusal(error: client.ResponseError, url: str) -> TinytownError:

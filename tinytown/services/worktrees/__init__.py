@@ -26,6 +26,7 @@ from tinytown.town import Town
 _NO_ISOLATION = 'set [agent] isolation = "none" in tinytown.toml.'
 _PRIVATE = (".tt", ".git")
 _NAMED = 5
+_WHOLE = ("--binary", "--no-textconv", "--submodule=short", "--src-prefix=a/", "--dst-prefix=b/")
 
 
 class Phase(StrEnum):
@@ -86,13 +87,13 @@ class Worktree:
             write_atomic(note, dump(fields))
         return replace(self, phase=phase)
 
-    def ask(self, *arguments: str) -> str:
-        """`git.ask` in the worktree."""
-        return git.ask(self.path, *arguments, env=self.env)
+    def answer(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+        """`git.answer` in the worktree."""
+        return git.answer(self.path, *arguments, within_s=git.WORK_S, env=self.env | (env or {}))
 
-    def do(self, *arguments: str, env: dict[str, str] | None = None) -> str:
+    def do(self, *arguments: str, env: dict[str, str] | None = None, feed: bytes = b"") -> str:
         """`git.do` in the worktree."""
-        return git.do(self.path, *arguments, within_s=git.WORK_S, env=self.env | (env or {}))
+        return git.do(self.path, *arguments, within_s=git.WORK_S, env=self.env | (env or {}), feed=feed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def check(town: Town, name: str) -> str:
     inside, _, prefix = done.out.partition("\n")
     if inside != "true":
         raise Conflict(f"{town.root} is no checkout of its git repository.", f"Use a clone, or {_NO_ISOLATION}")
-    if not git.ask(town.root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
+    if not git.answer(town.root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
         raise Conflict(
             "The git repository has no commit yet, so no branch can begin.", "Make a first one: git add . && git commit"
         )
@@ -260,25 +261,26 @@ def _standing(town: Town, tree: Worktree) -> Standing:
     return Standing(tree, seen.head, ahead=int(counted[1]), behind=int(counted[0]), dirty=len(seen.changed))
 
 
-def diff(town: Town, reference: str, *, stat: bool = False) -> Iterator[bytes]:
+def diff(town: Town, reference: str, *, stat: bool = False, whole: bool = False) -> Iterator[bytes]:
     """The lines of all that the agent changed since its branch left the main checkout's, committed or not.
 
-    New files are among them, ignored ones are not. Changes nothing. Raises NotFound, Conflict.
+    New files are among them, ignored ones are not. Changes nothing. With `whole` it is a patch that can be applied,
+    with the content of binary files and whatever the user's settings say. Raises NotFound, Conflict.
     """
     tree = resolve(town, reference)
     here = git.do(town.root, "rev-parse", "--verify", "HEAD^{commit}").strip()
     base = tree.do("merge-base", here, "HEAD").strip()
     with tempfile.TemporaryDirectory() as folder:
-        index, new = Path(folder) / "index", Path(folder) / "new"
+        index = Path(folder) / "index"
         shutil.copy(tree.path / tree.do("rev-parse", "--git-path", "index").strip(), index)
         env = {"GIT_INDEX_FILE": str(index), "GIT_LITERAL_PATHSPECS": "1"}
         others = tree.do("ls-files", "--others", "--exclude-standard", "-z").split("\0")
         paths = "\0".join(path for path in others if path and not path.endswith("/"))
         if paths:
-            new.write_bytes(paths.encode("utf-8", "surrogateescape"))
-            tree.do("add", "--intent-to-add", f"--pathspec-from-file={new}", "--pathspec-file-nul", env=env)
-        how = ("--no-ext-diff", "--no-color", *(("--stat",) if stat else ()))
-        yield from git.stream(tree.path, "diff", *how, base, env=tree.env | env)
+            add = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
+            tree.do("-c", "core.sparseCheckout=false", *add, env=env, feed=paths.encode("utf-8", "surrogateescape"))
+        how = _WHOLE if whole else ("--stat",) if stat else ()
+        yield from git.stream(tree.path, "diff", "--no-ext-diff", "--no-color", *how, base, env=tree.env | env)
 
 
 def some(paths: list[str]) -> str:

@@ -61,7 +61,7 @@ def _make(town: Town, tree: Worktree, prefix: str, say: Say) -> Worktree:
     fresh = Worktree(tree.agent, tree.folder, f"tt/{town.name}/{tree.agent}", None, prefix, str(town.root))
     tree = fresh.saved(Phase.CREATING)
     # A branch with work of a former agent goes on; one without any begins where the main checkout is now.
-    tip = git.ask(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}^{{commit}}")
+    tip = git.answer(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}^{{commit}}")
     is_used = bool(tip) and git.run(town.root, "merge-base", "--is-ancestor", tip, "HEAD").code != 0
     where = [str(tree.path), tree.branch] if is_used else ["--no-track", "-B", tree.branch, str(tree.path), "HEAD"]
     with worktrees.alone(town):

@@ -47,10 +47,10 @@ def merge(town: Town, reference: str, message: str | None = None) -> Merged:
 
 
 def _branch_to_merge_into(town: Town) -> str:
-    into = git.ask(town.root, "symbolic-ref", "--short", "--quiet", "HEAD")
+    into = git.answer(town.root, "symbolic-ref", "--short", "--quiet", "HEAD")
     if not into:
         raise Conflict(f"The main checkout {town.root} is on no branch.", "Switch to one first: git switch <branch>")
-    if git.ask(town.root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
+    if git.answer(town.root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
         raise Conflict(
             f"A merge is under way in the main checkout {town.root}.", "End it: git merge --continue, or --abort"
         )
@@ -81,15 +81,15 @@ def _commit(tree: Worktree, message: str | None) -> None:
 
 
 def _merge(town: Town, tree: Worktree, tip: str, into: str) -> None:
-    how = ("--no-ff", "--no-edit", "--quiet", f"--message=Merge branch '{tree.branch}' into {into}")
+    how = ("--no-ff", "--commit", "--no-edit", "--quiet", f"--message=Merge branch '{tree.branch}' into {into}")
     try:
         done = git.run(town.root, "-c", "merge.autoStash=false", "merge", *how, tip, within_s=git.WORK_S)
+        if done.code == 0:
+            return
+        names = git.do(town.root, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")[:-1]
     except BaseException:
         _abort(town, tip)
         raise
-    if done.code == 0:
-        return
-    names = git.do(town.root, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")[:-1]
     _abort(town, tip)
     if not names:
         raise git.failed(done, "merge")
@@ -101,5 +101,5 @@ def _merge(town: Town, tree: Worktree, tip: str, into: str) -> None:
 
 def _abort(town: Town, tip: str) -> None:
     """Take back our merge, if it is ours: what somebody else began meanwhile is theirs."""
-    if git.ask(town.root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD") == tip:
+    if git.answer(town.root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD") == tip:
         git.do(town.root, "merge", "--abort")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -70,14 +71,19 @@ def discard(town: Town, tree: Worktree) -> Removed:
     if os.path.lexists(tree.path):
         if not tree.path.is_dir() or tree.path.is_symlink():
             raise Conflict(f"{tree.path} is no folder.", "Move it away.")
+        if tree.home != str(town.root):  # the town has moved: else git knows the worktree by its former path
+            with worktrees.alone(town):
+                git.run(town.root, "worktree", "repair", str(tree.path))
         rescue = _rescue(town, tree)
         _delete(gone)  # of a call that was killed: it was rescued then
         tree.path.rename(gone)
     with worktrees.alone(town):
         # Its entry in the repository: also a locked one, as git leaves it when killed.
         git.run(town.root, "worktree", "remove", "--force", "--force", str(tree.path))
-        git.run(town.root, "branch", "--delete", "--quiet", tree.branch)  # refuses while anything is not merged
-    kept = bool(git.ask(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}"))
+        # git alone would look at the upstream branch, if it has one.
+        if git.run(town.root, "merge-base", "--is-ancestor", f"refs/heads/{tree.branch}", "HEAD").code == 0:
+            git.run(town.root, "branch", "--delete", "--quiet", tree.branch)
+    kept = bool(git.answer(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}"))
     _delete(gone)
     tree.saved(None)
     return Removed(tree.agent, tree.branch, rescue, kept)
@@ -90,19 +96,21 @@ def _rescue(town: Town, tree: Worktree) -> str | None:
     was staged and what a rebase had put aside. Works with the repository alone: the worktree's links may be broken.
     """
     common = git.do(town.root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    own = {"GIT_DIR": _entry(common, tree), "GIT_WORK_TREE": str(tree.path)}
     head = (
-        tree.ask("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        or git.ask(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}^{{commit}}")
+        tree.answer("rev-parse", "--verify", "--quiet", "HEAD^{commit}", env=own)
+        or git.answer(town.root, "rev-parse", "--verify", "--quiet", f"refs/heads/{tree.branch}^{{commit}}")
         or git.do(town.root, "rev-parse", "--verify", "HEAD^{commit}").strip()
     )
     before = git.do(town.root, "rev-parse", f"{head}^{{tree}}").strip()
     with tempfile.TemporaryDirectory(dir=tree.folder) as folder:
-        env = {"GIT_DIR": common, "GIT_WORK_TREE": str(tree.path), "GIT_INDEX_FILE": os.path.join(folder, "index")}
+        env = own | {"GIT_DIR": common, "GIT_INDEX_FILE": os.path.join(folder, "index")}
         tree.do("read-tree", head, env=env)
         _refuse_repositories(tree, env)
+        tree.do("update-index", "--skip-worktree", "-z", "--stdin", env=env, feed=_left_out(tree, own, env))
         tree.do("-c", "core.sparseCheckout=false", "add", "--all", env=env)
         after = tree.do("write-tree", env=env).strip()
-    aside = _put_aside(town, tree, head, {before, after})
+    aside = _put_aside(town, tree, own, head, {before, after})
     reach = git.do(town.root, "for-each-ref", "--count=1", f"--contains={head}")
     if aside or (after != before and not _is_half_made(town, tree, before, after)):
         target = _commit(town, after, [head, *aside], f"What was not committed in the worktree of {tree.agent}")
@@ -122,16 +130,34 @@ def _is_half_made(town: Town, tree: Worktree, before: str, after: str) -> bool:
     return not git.do(town.root, "diff-tree", "-r", "--name-only", "--diff-filter=d", before, after)
 
 
-def _put_aside(town: Town, tree: Worktree, head: str, known: set[str]) -> list[str]:
+def _entry(common: str, tree: Worktree) -> str:
+    """The worktree's own folder in the repository, also when the link to it is gone; else one that is not there."""
+    for link in Path(common).glob("worktrees/*/gitdir"):
+        with contextlib.suppress(OSError):  # another one may be removed at this moment
+            meant = Path(link.parent, link.read_text("utf-8", "surrogateescape").rstrip("\n")).parent
+            if os.path.realpath(meant) == os.path.realpath(tree.path):
+                return str(link.parent)
+    return str(tree.folder / "worktree.none")
+
+
+def _left_out(tree: Worktree, own: dict[str, str], env: dict[str, str]) -> bytes:
+    """Files that a sparse checkout leaves out, NUL after each: that they are not there is no deletion."""
+    rows = tree.answer("ls-files", "-t", "-z", env=own).split("\0")
+    absent = {row[2:] for row in rows if row.startswith("S ") and not os.path.lexists(tree.path / row[2:])}
+    known = tree.do("ls-files", "-z", env=env).split("\0") if absent else []
+    return "".join(f"{path}\0" for path in known if path in absent).encode("utf-8", "surrogateescape")
+
+
+def _put_aside(town: Town, tree: Worktree, own: dict[str, str], head: str, known: set[str]) -> list[str]:
     """Commits of what was staged (if it is neither of the known trees), and of what a rebase had stashed."""
-    staged = tree.ask("write-tree")
+    staged = tree.answer("write-tree", env=own)
     found = (
         [_commit(town, staged, [head], f"What was staged by {tree.agent}")] if staged and staged not in known else []
     )
     for name in _STASHES:
-        path = tree.ask("rev-parse", "--git-path", name)
-        if path and (tree.path / path).is_file():
-            found.append((tree.path / path).read_text().strip())
+        path = Path(own["GIT_DIR"], name)
+        if path.is_file():
+            found.append(path.read_text().strip())
     return found
 
 
@@ -144,6 +170,8 @@ def _refuse_repositories(tree: Worktree, env: dict[str, str]) -> None:
     """Other repositories inside (clones, submodules) would go with their commits."""
     others = tree.do("ls-files", "--others", "--exclude-standard", "-z", env=env).split("\0")
     found = [path for path in others if path.endswith("/")]
+    if (tree.path / ".git").is_dir():
+        found.append(".git")
     for row in tree.do("ls-files", "--stage", "-z", env=env).split("\0"):
         fields, _, path = row.partition("\t")
         if fields.startswith("160000 ") and os.path.lexists(tree.path / path / ".git"):
