@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -33,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HOME"] = home
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ[leftovers.MARK] = uuid.uuid4().hex
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is told to ignore it,
+    for number in (signal.SIGHUP, signal.SIGQUIT):  # and would hand that on to every program it starts
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

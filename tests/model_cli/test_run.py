@@ -213,14 +213,19 @@ def test_fds_are_given_back(tmp_path: Path) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_script_without_first_line(tmp_path: Path) -> None:
-    """A script that names no interpreter runs as a shell would run it."""
+@pytest.mark.parametrize("is_in_background", [False, True])
+def test_script_without_first_line(tmp_path: Path, is_in_background: bool) -> None:  # noqa: FBT001  a parameter
+    """A script that names no interpreter runs as a shell would run it, also below `nohup ... &`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_in_background else signal.SIG_DFL)
     script = tmp_path / "plain"
     script.write_text("echo ran\n")
     script.chmod(0o755)
     run = make(ModelCli("x", ("./plain",)), tmp_path)
-    assert run.start() is not None
-    drive(run)
+    try:
+        assert run.start() is not None
+        drive(run)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert "ran" in run.finish().result
 
 

@@ -99,15 +99,21 @@ def spawn(launch: Launch, output: int, cwd: Path, env: Mapping[str, str]) -> sub
     instead of 4. Its one gap (we die before it has asked for the death signal) is closed by the successor, which
     ends whatever carries the round's mark.
     """
+    program = launch.argv[0]
+    found = shutil.which(os.path.join(cwd, program) if "/" in program else program, path=env.get("PATH"))
     common = {"stdin": launch.stdin, "stdout": output, "stderr": output, "cwd": cwd, "env": dict(env)}
     known = {signum: signal.getsignal(signum) for signum in signal.valid_signals()}
     ignored = [s for s, handler in known.items() if handler is signal.SIG_IGN and s not in _RESTORED]
     if SETPRIV is None or ignored:  # exec resets handlers, but not what is ignored
         handled = [signum for signum, handler in known.items() if callable(handler)]
-        return _spawn_by_fork(launch.argv, common, handled, ignored)
-    program = launch.argv[0]
-    where = os.path.join(cwd, program) if "/" in program else program
-    if shutil.which(where, path=env.get("PATH")) is None:  # setpriv could only say 127
+        try:
+            return _spawn_by_fork(launch.argv, common, handled, ignored)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+        # A script that names no interpreter; setpriv does as shells do, too.
+        return _spawn_by_fork(["/bin/sh", found or program, *launch.argv[1:]], common, handled, ignored)
+    if found is None:  # setpriv could only say 127
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
     argv = [SETPRIV, "--pdeathsig", "KILL", "--", *launch.argv]
     return subprocess.Popen(argv, start_new_session=True, **common)  # type: ignore[call-overload, no-any-return]
