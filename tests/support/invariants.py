@@ -51,6 +51,7 @@ OWNED = {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activi
 SINGLE = {"agents", "wanted", "backlog", "releases", "events"}  # kinds without an id
 LIVING = {"hold"}  # kinds whose time to live is their content
 ACCOUNTED = {"message_acked", "message_dropped", "message_moved", "message_pruned", "message_reset"}
+GONE = {"task_removed", "task_expired"}
 ENDED = {f"task_{state}": state for state in TaskState if state.is_terminal}
 
 
@@ -232,7 +233,7 @@ def _transitions(seen: Snapshot) -> Iterator[str]:
         task_id, kind = event.get("task_id"), event["event_type"]
         if task_id is None or not kind.startswith("task_"):
             continue
-        if kind == "task_retried":
+        if kind == "task_retried" or kind in GONE:
             ended.pop(task_id, None)
         elif task_id in ended:
             yield f"task {task_id}: {kind} after {ended[task_id]}"
@@ -251,6 +252,8 @@ def _histories(seen: Snapshot) -> Iterator[str]:
         new, old = event.get("new_state"), event.get("old_state")
         noun = "agent" if event["event_type"].startswith("agent_") else "task"
         identifier = event.get(f"{noun}_id")
+        if event["event_type"] in GONE:  # a plan's task may be made again under its id
+            last.pop((noun, str(identifier)), None)
         if new is None or identifier is None:
             continue
         before = last.get((noun, identifier))
