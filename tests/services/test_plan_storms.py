@@ -65,11 +65,11 @@ def go_on(town: Town, task_id: str) -> None:
 def test_a_plan_in_a_storm(town: Town, seed: int) -> None:
     """The invariants hold; afterwards every task can be brought to its end, and nothing waits for anything."""
     agents = [towns.register(town, f"a{n}").name for n in range(3)]
-    write_plan(town, random.Random(seed), agents)  # noqa: S311  a test that can be repeated
+    write_plan(town, random.Random(seed), agents)  # noqa: S311  no secret
     pushing.push(town, USER)
 
     def work(number: int) -> int:
-        own, chance, done = same_town(town), random.Random(seed * PEOPLE + number), 0  # noqa: S311  as below
+        own, chance, done = same_town(town), random.Random(seed * PEOPLE + number), 0  # noqa: S311  no secret
         for _ in range(DEEDS):
             try:
                 do_something(own, chance, agents)
