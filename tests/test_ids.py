@@ -78,9 +78,9 @@ def test_any_reference_finds_one_or_nothing(reference: str, known: list[str]) ->
     assert found is None or (found in known and found.startswith(reference.strip().lower()))
 
 
-@pytest.mark.parametrize("name", ["a", "back-end_1.2", "A" * 64, "-", "...", "0", *RESERVED_NAMES])
+@pytest.mark.parametrize("name", ["a", "back-end_1.2", "A" * 64, "a-", "...", "0", *RESERVED_NAMES])
 def test_names_that_are_legal(name: str) -> None:
-    """Letters, digits, dot, underscore and hyphen, 1 to 64 of them."""
+    """Letters, digits, dot, underscore and hyphen (not in front), 1 to 64 of them."""
     assert check_name(name) == name
 
 
@@ -103,6 +103,9 @@ def test_names_that_are_legal(name: str) -> None:
         "日本",
         "🏘️",
         "*",
+        "-",
+        "-rf",
+        "--help",
         "x" * 65,
         "x" * 300,
     ],

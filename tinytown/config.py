@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tinytown import toml
 from tinytown.config_values import is_secret, table, unknown, value
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 from tinytown.ids import check_name
@@ -131,7 +131,7 @@ FORMER_GLOBAL = frozenset({"redis.host", "redis.port", "redis.password"})
 
 def global_dir() -> Path:
     """`~/.tt`: global configuration, registry of towns, binaries."""
-    return Path(os.environ.get("HOME") or "~").expanduser() / ".tt"
+    return Path(os.path.expanduser(os.environ.get("HOME") or "~")) / ".tt"
 
 
 def global_file() -> Path:
@@ -205,11 +205,11 @@ def modern(settings: dict[str, Any]) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any] | None:
     text = ""
     try:
-        text = path.read_bytes().decode()
-        return tomllib.loads(text)
+        text = toml.text_of(path)
+        return toml.decode(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:
         is_json = text.lstrip().startswith("{")
         json = "Settings are TOML, not JSON: write [redis], and under it use_socket = true"
         remedy = json if is_json else "Correct the file and try again."

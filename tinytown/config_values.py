@@ -39,6 +39,7 @@ GONE = {
     "townhall.rate_limit": "Remove it: there is no such setting.",
 }
 _SECRETS = frozenset({"redis.password", "redis.url", "townhall.auth.api_key_hash"})
+_SHOWN = 80  # characters of a value in an error
 _LISTED = 20  # keys in an error's remedy
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSW")
 
@@ -91,7 +92,7 @@ def unknown(key: str, known: list[str], path: Path | None = None) -> ConfigInval
     near = inner or difflib.get_close_matches(key, known, n=1)
     listed = f"Known here: {', '.join(sorted(set(known)))}" if len(known) <= _LISTED else "See them with: tt config"
     guess = f"It is a table: {', '.join(near)}" if len(near) > 1 else f"Did you mean '{near[0]}'?" if near else listed
-    said = f"{path}: unknown key {key!r}." if path else f"Unknown config key: {key}"
+    said = f"{path}: unknown key {_shortened(repr(key))}." if path else f"Unknown config key: {_shortened(key)}"
     return ConfigInvalid(said, GONE.get(key, guess))
 
 
@@ -135,4 +136,8 @@ def _in_range(given: Any, where: str, path: Path) -> Any:
 
 def _instead(given: object, where: str) -> str:
     """`, not 5`: unless it might be a password."""
-    return "" if is_secret(where, str(given)) else f", not {given!r}"
+    return "" if is_secret(where, str(given)) else f", not {_shortened(repr(given))}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+_SHOWN = 80  # characters
 REDIS_DOWNLOADS = "See: https://redis.io/downloads/"
+
+
+def brief(text: str) -> str:
+    """What somebody gave, as an error may repeat it: one line, not all of a whole file."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 class TinytownError(Exception):
@@ -65,14 +72,14 @@ class AgentNotFound(NotFound):
     """No agent of that name, nickname or id."""
 
     def __init__(self, reference: str) -> None:
-        super().__init__(f"Agent not found: {reference}", "See the agents with: tt list")
+        super().__init__(f"Agent not found: {brief(reference)}", "See the agents with: tt list")
 
 
 class TaskNotFound(NotFound):
     """No task of that id."""
 
     def __init__(self, reference: str) -> None:
-        super().__init__(f"Task not found: {reference}", "See the tasks with: tt task list")
+        super().__init__(f"Task not found: {brief(reference)}", "See the tasks with: tt task list")
 
 
 class NotInitialized(NotFound):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinytown.domain.record import load_storable
 from tinytown.errors import Forbidden
+from tinytown.processes import identity
+
+_BESIDE = re.compile(r".+\.(\d+)\.tmp")
 
 
 def write_atomic(path: Path, text: str, *, sync: bool = True, mode: int = 0o600) -> None:
@@ -21,7 +25,7 @@ def write_atomic(path: Path, text: str, *, sync: bool = True, mode: int = 0o600)
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     data = memoryview(text.encode("utf-8", "surrogateescape"))
-    fd = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, mode)
+    fd = create(beside, mode)
     try:
         while data:
             data = data[os.write(fd, data) :]
@@ -35,10 +39,47 @@ def write_atomic(path: Path, text: str, *, sync: bool = True, mode: int = 0o600)
     os.close(fd)
     os.rename(beside, path)
     if sync:
-        _sync_folder(path.parent)  # else the name may be the old one's after a power loss
+        sync_folder(path.parent)  # else the name may be the old one's after a power loss
 
 
-def _sync_folder(folder: Path) -> None:
+def make_private(folder: Path, *, parents: bool = False) -> None:
+    """Make the folder (with `parents` what is missing above it) for this user alone; one that is there is closed.
+
+    Raises Forbidden when it belongs to somebody else, OSError.
+    """
+    if parents and not folder.parent.exists():
+        make_private(folder.parent, parents=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise Forbidden(f"{folder} belongs to another user (uid {found.st_uid}).", "Work as that user, or remove it.")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def create(path: Path, mode: int = 0o600) -> int:
+    """The descriptor of a new file: never one that somebody put there, never where a link leads.
+
+    What is in the way (left by a killed process of this pid) is removed. Raises OSError.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        os.unlink(path)
+        return os.open(path, flags, mode)
+
+
+def make_durable(folder: Path) -> None:
+    """Make the folder and what is missing above it, each private, with names that survive a power loss."""
+    if not folder.is_dir():
+        make_durable(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in it survive a power loss. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -46,11 +87,29 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def half_written(folder: Path) -> list[Path]:
+    """The files beside those that they were to replace, whose writers have been killed; by name."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            beside = _BESIDE.fullmatch(entry.name)
+            if beside is not None and identity(int(beside[1])) is None:
+                found.append(Path(entry.path))
+    return sorted(found)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove them. Never fails."""
+    for path in half_written(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None when there is no file or no object in it."""
     try:
-        value = json.loads(path.read_text("utf-8", "surrogateescape"))
-    except (OSError, ValueError, RecursionError):
+        value = load_storable(path.read_text("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -72,7 +131,7 @@ class FileLock:
         if self._fd is not None:
             return True
         try:
-            fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise Forbidden(f"Cannot write {self.path}: {error.strerror}.") from error
         try:

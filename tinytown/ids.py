@@ -14,7 +14,7 @@ PREFIX_MIN = 4
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX = re.compile(r"[0-9a-f-]{4,36}")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,63}")  # one that begins with `-` is an option to every program
 
 
 def new_id() -> str:
@@ -56,7 +56,7 @@ def check_name(name: str, what: str = "Agent") -> str:
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise Invalid(
             f"{what} name {shown!r} is not valid.",
-            "Names are 1 to 64 letters, digits, '.', '_' or '-'.",
+            "Names are 1 to 64 letters, digits, '.', '_' or '-', and do not begin with '-'.",
         )
     return name
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tinytown.domain.outcome import Outcome
 from tinytown.domain.record import dump
-from tinytown.files import read_json, write_atomic
+from tinytown.files import make_durable, read_json, remove_half_written, sync_folder, write_atomic
 from tinytown.processes import Identity, is_alive
 
 STARTS_KEPT = 64
@@ -77,12 +77,13 @@ class Journal:
         try:
             starts = tuple(float(s) for s in raw.get("starts", ()))
             return ActorEntry(process, str(raw["agent_id"]), int(raw["epoch"]), starts)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def write_actor(self, entry: ActorEntry) -> None:
         """Take the agent. `sync_actor` makes it durable. Raises OSError."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_durable(self.folder)
+        remove_half_written(self.folder)  # by a predecessor that was killed
         write_atomic(self._actor, dump(
             entry.process.to_dict()
             | {"agent_id": entry.agent_id, "epoch": entry.epoch, "starts": list(entry.starts[-STARTS_KEPT:])}
@@ -95,6 +96,7 @@ class Journal:
             os.fdatasync(fd)
         finally:
             os.close(fd)
+        sync_folder(self.folder)
 
     def round(self) -> RoundEntry | None:
         """The round in progress; None when there is none."""
@@ -107,19 +109,19 @@ class Journal:
         if raw is None:
             return None
         try:
-            outcome = raw.get("outcome")
+            outcome, task_id = raw.get("outcome"), raw.get("task_id")
             return RoundEntry(
                 agent_id=str(raw["agent_id"]),
                 epoch=int(raw["epoch"]),
                 number=int(raw["number"]),
                 run=str(raw["run"]),
                 messages=tuple(str(m) for m in raw["messages"]),
-                task_id=raw.get("task_id"),
+                task_id=None if task_id is None else str(task_id),
                 model=Identity.from_dict(raw.get("model")),
                 outcome=Outcome.from_dict(outcome) if outcome else None,
                 is_settled=bool(raw.get("settled")),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
 
     def write_round(self, entry: RoundEntry, *, sync: bool) -> None:
@@ -158,6 +160,7 @@ class Journal:
                 os.rename(aside, path)
                 return False
             aside.unlink(missing_ok=True)
+        remove_half_written(self.folder)
         with contextlib.suppress(OSError):  # a worktree is in it
             self.folder.rmdir()
         return True

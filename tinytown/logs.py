@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tinytown import clock
+from tinytown.terminal import harmless
 
 KEPT_BYTES = 5_000_000
 _ROUND = "_round_"
@@ -22,12 +23,12 @@ class AgentLog:
 
     def write(self, line: str, *, shown: bool = True) -> None:
         """Append one line with the time of day; `shown` in the terminal too, where there is one."""
-        data = f"{clock.now():%H:%M:%S} {line}\n".encode("utf-8", "replace")
+        data = f"{clock.now():%H:%M:%S} {harmless(line)}\n".encode("utf-8", "replace")  # read by tail and cat, too
         with contextlib.suppress(OSError):
             if self._size > KEPT_BYTES:
                 self._path.rename(f"{self._path}.1")
                 self._size = 0
-            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 self._size += os.write(fd, data)
             finally:

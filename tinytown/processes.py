@@ -17,6 +17,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
 RUN_VARIABLE = "TINYTOWN_RUN"
+_PID_MAX = 1 << 22  # the kernel's bound; what is beyond it is no file name and no argument of a system call
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,9 +38,10 @@ class Identity:
         try:
             if raw.get("boot", boot_id()) != boot_id():
                 return None
-            return cls(int(raw["pid"]), int(raw["started"]))
-        except (AttributeError, TypeError, KeyError, ValueError):
+            found = cls(int(raw["pid"]), int(raw["started"]))
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
             return None
+        return found if 0 < found.pid <= _PID_MAX else None
 
 
 @functools.cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -33,6 +35,13 @@ class SocketPath:
         if not self.is_too_long or sys.platform != "linux":
             return str(self.path)
         return f"/proc/self/fd/{self._open_folder()}/{self.path.name}"
+
+    def is_served_by_owner(self, connected: socket.socket) -> bool:
+        """Who listens is this user, root, or the owner of the folder: nobody who only put a socket there."""
+        if sys.platform != "linux":
+            return True
+        peer = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return struct.unpack("3i", peer)[1] in {os.geteuid(), 0, os.stat(self.path.parent).st_uid}
 
     def _open_folder(self) -> int:
         if self._folder is not None and not os.path.samestat(os.fstat(self._folder), os.stat(self.path.parent)):

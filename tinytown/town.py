@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from tinytown import config as settings
 from tinytown.config import STATE_DIR, TOWN_FILE, Config
-from tinytown.errors import Conflict, NotInitialized
+from tinytown.errors import Conflict, Forbidden, NotInitialized
 from tinytown.files import FileLock, read_json
 from tinytown.journal import Journal
 from tinytown.processes import Identity, is_alive
@@ -128,19 +129,35 @@ class Town:
 def find_root(given: str | None = None, start: Path | None = None) -> Path:
     """The town's folder: the one given, else $TINYTOWN_TOWN, else upward from `start` (the working directory).
 
-    Raises NotInitialized.
+    Raises NotInitialized, Forbidden when the search ends at a town of somebody else: its settings say what is run.
     """
     asked = given or os.environ.get("TINYTOWN_TOWN")
     if asked:
-        root = Path(asked).expanduser().absolute()
-        if (root / TOWN_FILE).is_file():
+        root = Path(os.path.expanduser(asked)).absolute()
+        if os.path.isfile(root / TOWN_FILE):  # false for what is no path at all
             return _home(root)
         raise NotInitialized(given or str(root))
     here = (start or Path.cwd()).absolute()
     for folder in (here, *here.parents):
         if (folder / TOWN_FILE).is_file():
+            check_owner(folder)
             return _home(folder)
     raise NotInitialized(".")
+
+
+def check_owner(root: Path) -> None:
+    """Raise Forbidden for a town that is neither ours nor root's: we may only have stumbled upon it.
+
+    Who names a town (--town, $TINYTOWN_TOWN) says that it may be run, and is not asked this.
+    """
+    for path in (root, root / TOWN_FILE, root / STATE_DIR):
+        with contextlib.suppress(FileNotFoundError):
+            owner = path.stat().st_uid
+            if owner not in {os.geteuid(), 0}:
+                raise Forbidden(
+                    f"The town at {root} belongs to another user (uid {owner}), and its settings say what is run.",
+                    f"If you trust them: tt --town {shlex.quote(str(root))} ...",
+                )
 
 
 def _home(root: Path) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support import town as towns
-from tests.support.builders import make_task
 from tests.support.cli import Tt
 from tests.support.redis_server import TestRedis
 from tinytown.town import Town
@@ -208,13 +207,13 @@ def test_a_secret_in_the_settings_is_warned_of(tt: Tt, town: Town) -> None:
     assert "abc" not in ran.err
 
 
-def test_an_unexpected_error(tt: Tt, town: Town) -> None:
+def test_an_unexpected_error(tt: Tt, tmp_path: Path) -> None:
     """One line; with --verbose the whole story."""
-    for number, task in enumerate((make_task(), make_task())):
-        text = task.to_json().replace(f'"{task.created_at}"', str(number), 1) if number else task.to_json()
-        town.store.redis.set(town.store.keys.task(task.id), text)
-        town.store.redis.zadd(town.store.keys.tasks("pending"), {task.id: number})
-    ran = tt.fails("task", "list")
-    assert ran.err.startswith("Error: unexpected ")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "difflib.py").write_text("raise ZeroDivisionError('what nobody foresaw')\n")
+    env: dict[str, str | None] = {"PYTHONPATH": str(broken)}  # it is imported to guess what was meant
+    ran = tt.fails("nosuch", env=env)
+    assert ran.err.startswith("Error: unexpected ZeroDivisionError: what nobody foresaw")
     assert "--verbose" in ran.complaint[1]
-    assert "Traceback" in tt("task", "list", "--verbose").err
+    assert "Traceback" in tt("--verbose", "nosuch", env=env).err

@@ -27,7 +27,7 @@ def test_help() -> None:
     heavy = {"redis", "pydantic", "psutil", "asyncio", "multiprocessing", "subprocess", "rich", "rich_click"}
     assert not modules & heavy
     ours = {name for name in modules if name.startswith("tinytown")}
-    assert ours == {"tinytown", "tinytown.cli", "tinytown.cli.base", "tinytown.cli.render"}
+    assert ours == {"tinytown", "tinytown.cli", "tinytown.cli.base", "tinytown.cli.render", "tinytown.terminal"}
 
 
 @pytest.mark.parametrize("args", [("status",), ("list",)], ids=" ".join)

@@ -132,7 +132,8 @@ def test_a_server_that_somebody_else_started(bare: Tt, tmp_path: Path) -> None:
     """A container's Redis at localhost: `stop --all` leaves it alone, and does not say that it was not running."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with TestRedis(tmp_path / "container", use_socket=False, port=port):
+    with TestRedis(tmp_path / "container", use_socket=False, port=port) as container:
+        container.client().config_set("requirepass", "")  # as images come
         (bare.cwd / "tinytown.toml").write_text(f'name = "x"\n[redis]\nuse_socket = false\nport = {port}\n')
         bare.ok("init")
         assert bare.ok("stop", "--all").out.splitlines()[-1] == "   Redis goes on: this town did not start it."

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.errors import Invalid
 from tinytown.model_cli.formats import READERS, classify, reader
-from tinytown.model_cli.readers import Reader, clean, retry_after
+from tinytown.model_cli.readers import Reader, clean
 
 K = OutcomeKind
 
@@ -34,8 +34,8 @@ INIT = {"type": "system", "subtype": "init", "session_id": "s-1", "tools": []}
 SAID = {"type": "assistant", "session_id": "s-1", "message": {"content": [{"type": "text", "text": "I did it."}]}}
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "All done.", "session_id": "s-1"}
 OVER = RESULT | {"is_error": True, "result": "You've hit your limit · resets 2pm"}
-REJECTED = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": 1778565600}}
-ALLOWED = {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed", "resetsAt": 1778565600}}
+REJECTED = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": 4102444800}}
+ALLOWED = {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed", "resetsAt": 4102444800}}
 
 
 def test_claude_ok() -> None:
@@ -48,11 +48,21 @@ def test_claude_ok() -> None:
 def test_claude_rate_limit() -> None:
     """The rejected quota gives the time; a sentence of the model about rate limits gives nothing."""
     outcome = judged("claude-json", INIT, REJECTED, OVER, exit_code=1)
-    assert (outcome.kind, outcome.until) == (K.RATE_LIMITED, 1778565600.0)
+    assert (outcome.kind, outcome.until) == (K.RATE_LIMITED, 4102444800.0)
     talk = {"type": "assistant", "message": {"content": [{"type": "text", "text": "429 rate limit, please /login"}]}}
     assert judged("claude-json", INIT, talk, exit_code=1).kind is K.CRASHED
     assert judged("claude-json", INIT, talk, RESULT).kind is K.OK
     assert judged("claude-json", INIT, REJECTED, RESULT).kind is K.OK
+
+
+def test_claude_overloaded() -> None:
+    """The end of a quota that is not used up is not that of another limit; one that is over already is none."""
+    busy = RESULT | {"is_error": True, "result": "API Error: 529 Overloaded", "api_error_status": 529}
+    outcome = judged("claude-json", INIT, ALLOWED, busy, exit_code=1)
+    assert (outcome.kind, outcome.until) == (K.RATE_LIMITED, None)
+    over = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": 1_000_000_000}}
+    assert judged("claude-json", INIT, over, busy).until is None
+    assert judged("tinytown", 'tinytown-outcome: {"kind": "rate_limited", "until": 1}').until is None
 
 
 @pytest.mark.parametrize(
@@ -153,8 +163,16 @@ def test_opencode() -> None:
     for name, kind in names.items():
         error = {"type": "error", "error": {"name": name, "data": {"message": "no"}}}
         assert judged("opencode-json", error, exit_code=1).kind is kind
-    busy = {"type": "error", "error": {"name": "APIError", "data": {"message": "slow down", "statusCode": 429}}}
+    busy: dict[str, Any] = {
+        "type": "error",
+        "error": {"name": "APIError", "data": {"message": "slow down", "statusCode": 429}},
+    }
     assert judged("opencode-json", busy, exit_code=1).kind is K.RATE_LIMITED
+    assert judged("opencode-json", busy, exit_code=1).until is None
+    for header, left in (("90", 90.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("inf", None)):
+        busy["error"]["data"]["responseHeaders"] = {"retry-after": header}
+        until = judged("opencode-json", busy, exit_code=1).until
+        assert until == (left and pytest.approx(time.time() + left, abs=5))
 
 
 def test_copilot() -> None:
@@ -165,6 +183,9 @@ def test_copilot() -> None:
     assert judged("copilot-json", {"type": "message", "content": "flat"}).result == "flat"
     error = {"type": "session.error", "data": {"errorType": "authentication", "message": "no token", "statusCode": 401}}
     assert judged("copilot-json", error, exit_code=1).kind is K.AUTH_FAILED
+    busy = {"type": "session.error", "data": {"errorType": "query", "message": "no answer"}}
+    assert judged("copilot-json", said, busy).kind is K.CRASHED  # no result record, exit code 0
+    assert judged("copilot-json", busy, error, said).kind is K.OK  # it went on
 
 
 def test_text() -> None:
@@ -176,6 +197,27 @@ def test_text() -> None:
     assert len(long.result) <= 8192
     assert long.result.startswith("line ")
     assert len(judged("text", "é" * 100_000).result.encode()) <= 8200
+    assert set(judged("text", "x" * 10_000, "", "").result) == {"x"}
+
+
+def test_aider() -> None:
+    """It ends with 0 whatever happened: an error of its model library counts until a reply has come."""
+    meter = "Tokens: 9.4k sent, 35 received. Cost: $0.01 message, $0.01 session."
+    limit = "litellm.RateLimitError: RateLimitError: OpenAIException - Please try again in 20s."
+    outcome = judged("aider", "Some words.", limit, "Retrying in 0.2 seconds...")
+    assert outcome.kind is K.RATE_LIMITED
+    assert outcome.until == pytest.approx(time.time() + 20, abs=5)
+    assert not fed("aider", limit).final  # it tries again by itself
+    outcome = judged("aider", limit, "Retrying in 0.2 seconds...", "Done.", "", meter, "Applied edit to a.py")
+    assert (outcome.kind, outcome.result.split("\n")[2:]) == (K.OK, ["Done.", "", "Applied edit to a.py"])
+    kinds = {
+        "litellm.AuthenticationError: AuthenticationError: no key": K.AUTH_FAILED,
+        "Model gpt-5 has hit a token limit!": K.CONTEXT_FULL,
+        "litellm.InternalServerError: boom": K.CRASHED,
+        "In Python: litellm.RateLimitError: is raised": K.OK,
+    }
+    assert {line: judged("aider", meter, line).kind for line in kinds} == kinds
+    assert judged("aider", meter, "bad", exit_code=1).detail == "exit code 1: bad"
 
 
 def test_tinytown_outcome_line() -> None:
@@ -187,6 +229,8 @@ def test_tinytown_outcome_line() -> None:
     assert judged("tinytown", 'tinytown-outcome: {"kind": "auth_failed"}', "more").kind is K.OK
     assert judged("tinytown", 'tinytown-outcome: {"kind": "stopped"}').kind is K.OK
     assert judged("tinytown", "tinytown-outcome: nonsense", exit_code=2).kind is K.CRASHED
+    taken_back = judged("tinytown", 'tinytown-outcome: {"kind": "ok", "detail": "old"}', "new words", exit_code=2)
+    assert taken_back.detail.endswith("| new words")
 
 
 @pytest.mark.parametrize(
@@ -263,12 +307,3 @@ def test_clean() -> None:
     """Escapes and controls go, tabs stay; of a progress line the last state."""
     assert clean("\x1b]0;title\x07a\tb\x1b[2K\x1b(B\x00\x9b") == "a\tb"
     assert clean("10%\r50%\r100%\r") == "100%"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("try again in 2 hours 5 minutes", 7500.0), ("Please retry in 18.8s.", 18.8), ("resets 2pm", None), ("no", None)],
-)
-def test_retry_after(text: str, seconds: float | None) -> None:
-    """Spans in a vendor's sentence are seconds; times of day are left to back-off."""
-    assert retry_after(text) == seconds

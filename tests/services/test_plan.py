@@ -497,3 +497,16 @@ def test_completions_during_pushes(town: Town) -> None:
     assert len(events(town, "task_assigned")) == 100
     invariants.check(town, settled=False)
     assert mailroom(town, agent).look("true", {}) is not None
+
+
+def test_a_byte_order_mark(town: Town) -> None:
+    """Some editors put one before the text: the plan is the same, and a pull that changes the file leaves it out."""
+    path = plan.path(town)
+    path.write_bytes(b'\xef\xbb\xbf# why\r\n[[tasks]]\r\nid = "a"\r\ndescription = "x"\r\n')
+    assert pushing.push(town, Caller()).counts == {Did.NEW: 1}
+    assert plan.pull(town).changed == 0
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf# why")
+    (task,) = all_tasks(town).values()
+    tasks.complete(town, task.id, "done", Caller())
+    assert plan.pull(town).layout_kept
+    assert path.read_bytes() == b'# why\r\n[[tasks]]\r\nid = "a"\r\ndescription = "x"\r\nstatus = "completed"\r\n'

@@ -183,3 +183,13 @@ def test_ten_thousand_tasks_need_no_tomllib(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept
     assert new == text.replace("pending", "completed")
     assert sum(calls) < 100
+
+
+def test_a_text_with_lines_like_heads_of_tables() -> None:
+    """A list of things to do in a description costs nobody the comments of the file."""
+    text = '# why\n\n[[tasks]]\nid = "a"\ndescription = """\n[ ] one\n[x] two\n"""\nstatus = "assigned"  # yes\n'
+
+    new, kept = edited(parse(text), {0: {"status": "pending", "agent": "x"}}, [])
+
+    assert kept
+    assert new == text.replace('"assigned"  # yes\n', '"pending"  # yes\nagent = "x"\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections import Counter
@@ -13,17 +14,20 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from tests.support import invariants
 from tests.support.builders import QUICK
+from tests.support.interleaving import visited
 from tests.support.redis_server import TestRedis
 from tests.support.town import all_tasks, events, fresh_town, mailroom, register, same_town, snapshot, texts
+from tests.support.verbs import CHOICES, VERBS, Choice, Operation
 from tinytown import ids
 from tinytown.actors.mailroom import Look
 from tinytown.domain.agent import Agent
 from tinytown.domain.message import parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
-from tinytown.domain.states import AgentState, TaskState
+from tinytown.domain.states import TASK_RESET, TASK_TRANSITIONS, AgentState, TaskState
 from tinytown.domain.task import Task
-from tinytown.errors import Conflict, EpochLost, NotFound
+from tinytown.errors import Conflict, EpochLost, NotFound, TinytownError
 from tinytown.services import agents, backlog, messages, reclaiming, recovery, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Round, settle
@@ -39,6 +43,8 @@ STEPS = settings(QUICK, max_examples=25, stateful_step_count=25, phases=[Phase.g
 WHO = st.integers(0, 1)
 DOOR = st.integers(0, 1)
 NTH = st.integers(0, 5)
+DOINGS = st.tuples(st.sampled_from(sorted(VERBS.keys() - {"reset"})), CHOICES)
+STORM = settings(STEPS, max_examples=15, stateful_step_count=30)
 ENDED = ("task_completed", "task_failed", "task_cancelled")
 ACCOUNTED = {"message_acked", "message_dropped", "message_expired"}
 
@@ -252,6 +258,82 @@ class World(RuleBasedStateMachine):
             alive = {parse(text).id for box, kind, text in self.mail if box == agent.id and kind != "dead"}
             assert all(int(n) < 3 for n in counted.values())
             assert set(counted) <= alive, "attempts of a message that is gone"
+
+
+class Storm(RuleBasedStateMachine):
+    """Every operation that moves work, each perhaps with another inside of it; the transition tables hold."""
+
+    server: TestRedis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="tt-storm-"))
+        self.town = fresh_town(self.server, self.folder)
+        register(self.town, "one", role_id="dev")
+        register(self.town, "two")
+        self.before = invariants.look(self.town)
+
+    def teardown(self) -> None:
+        self.town.store.redis.flushdb()
+        self.town.store.close()
+        shutil.rmtree(self.folder)
+
+    @rule(doing=DOINGS, inside=st.none() | st.tuples(st.integers(0, 8), DOINGS))
+    def do(self, doing: tuple[str, Choice], inside: tuple[int, tuple[str, Choice]] | None) -> None:
+        operation = VERBS[doing[0]](self.town, doing[1])
+        visits = {}
+        if inside is not None and (other := VERBS[inside[1][0]](self.town, inside[1][1])) is not None:
+            visits[inside[0]] = lambda: self.attempt(other, self.town)
+        with visited(self.town, visits) as (client, _store):
+            if operation is not None:
+                self.attempt(operation, client)
+
+    def attempt(self, operation: Operation, town: Town) -> None:
+        with contextlib.suppress(TinytownError):
+            operation(town)
+        self.look()
+
+    @invariant()
+    def look(self) -> None:
+        """Every stored change of state is told by events, step by step, and each step is one that the table allows."""
+        now, before = invariants.look(self.town), self.before
+        self.before = now
+        assert invariants.of_records(now) == []
+        told = now.events[len(before.events) :]
+        for task_id, task in now.tasks.items():
+            steps = [e for e in told if e.get("task_id") == task_id and "new_state" in e and not is_agents(e)]
+            was = before.tasks.get(task_id)
+            self.follow(was.state if was else None, task.state, steps)
+            for event in steps:
+                if "old_state" in event and event["old_state"] != event["new_state"]:
+                    table = TASK_RESET if event["event_type"] == "task_retried" else TASK_TRANSITIONS
+                    assert event["new_state"] in table[TaskState(event["old_state"])], event
+        for agent_id, agent in now.agents.items():
+            steps = [e for e in told if e.get("agent_id") == agent_id and "new_state" in e and is_agents(e)]
+            known = before.agents.get(agent_id)
+            if known is not None:
+                self.follow(known.state, agent.state, steps)
+                woken = {event["event_type"] for event in steps}
+                assert not known.state.is_terminal or agent.state.is_terminal or "agent_restart_wished" in woken
+
+    @staticmethod
+    def follow(state: str | None, end: str, steps: list[dict[str, Any]]) -> None:
+        for event in steps:
+            assert state in {None, event.get("old_state")}, event
+            state = event["new_state"]
+        assert state in {None, end}, f"{end}, and told is {steps}"
+
+
+def is_agents(event: dict[str, Any]) -> bool:
+    """It tells of an agent's state, perhaps because of a task."""
+    return str(event["event_type"]).startswith("agent_")
+
+
+def test_a_storm_of_verbs(redis_server: TestRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done while whatever else is done: no move outside of the tables is stored, none without its event."""
+    monkeypatch.setattr(tasks, "RUN_ENDS_WITHIN_S", 0.0)  # nobody ends a run here
+    machine = type("StormHere", (Storm,), {"server": redis_server})
+    run_state_machine_as_test(machine, settings=STORM)
 
 
 def test_any_order_of_verbs(redis_server: TestRedis) -> None:

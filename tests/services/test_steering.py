@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support.builders import make_message
+from tests.support.interleaving import visited
 from tests.support.town import (
     agent_now,
     events,
@@ -26,7 +28,7 @@ from tinytown.domain.message import Message
 from tinytown.domain.states import AgentState
 from tinytown.errors import AgentNotFound, Conflict
 from tinytown.journal import ActorEntry
-from tinytown.services import agents, reclaiming, steering
+from tinytown.services import agents, reclaiming, reset, steering
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.store.agents import read_wish, save_agent, save_wish
@@ -331,3 +333,27 @@ def test_what_a_program_runs_is_not_steered(town: Town) -> None:
             verb()
     assert agents.kill(town, "backend").wish is None
     assert snapshot(town) == before
+
+
+VERBS: dict[str, Callable[[Town], steering.Steered]] = {
+    "close": lambda town: steering.close(town, "backend"),
+    "resume": lambda town: steering.resume(town, "backend"),
+    "interrupt": lambda town: steering.interrupt(town, "backend", PERSON),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_removed_as_soon_as_it_was_asked(town: Town, verb: str) -> None:
+    """Whenever the agent goes: who is told that there is none has changed nothing, and what was asked was asked."""
+    heard = set()
+    for trip in range(8):
+        agent = register(town)
+        town.store.redis.set(town.store.keys.pause(agent.id), "1")
+        with visited(town, {trip: partial(reset.reset, town)}) as (client, store):
+            try:
+                heard.add(VERBS[verb](client).has_ended)
+                assert store.commits == 1
+            except (AgentNotFound, Conflict):
+                assert store.commits == 0
+        town.store.redis.flushdb()
+    assert heard == {True, False}

@@ -344,3 +344,10 @@ def test_a_dead_letter_of_another_task_stays(town: Town) -> None:
     tasks.retry(town, task.id, USER)
 
     assert [letter.text for letter in town.store.inboxes.dead(agent.id)] == [other]
+
+
+def test_tags_are_clean_and_single(town: Town) -> None:
+    """As in the backlog and in a plan, so that a role finds its tag when the task comes to the backlog one day."""
+    agent = register(town)
+    task = tasks.assign(town, agent.name, "build it", Caller(), [" dev ", "api", "dev", ""])
+    assert task_now(town, task).tags == ["dev", "api"]

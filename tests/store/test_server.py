@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -495,3 +497,37 @@ def test_the_way_out_of_the_error_texts_is_on_one_line(town: Make) -> None:
     error = refusal(live)
     assert "Redis did not start" in str(error)
     assert "appendfsync" in str(error)
+
+
+def test_only_a_server_that_was_started_here_is_recorded(town: Make, tmp_path: Path) -> None:
+    """Somebody else who answers on the socket is not: a record that lives is never replaced by a new server."""
+    program = tmp_path / "redis-server"
+    program.write_text(f"""#!{sys.executable}
+import os, socket, sys
+if "--version" in sys.argv:
+    print("Redis server v=8.2.3 sha=00000000:0 malloc=libc bits=64 build=1")
+    sys.exit()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("redis.sock")
+read, write = os.pipe()
+if os.fork():
+    os.read(read, 1)
+    sys.exit()
+listener.listen()  # the kernel's word on who listens is who called this
+os.write(write, b".")
+os.closerange(0, listener.fileno())  # and with them the lock that a server holds
+os.closerange(listener.fileno() + 1, 100)
+while True:
+    peer = listener.accept()[0]
+    while data := peer.recv(1000):
+        peer.sendall(b"+PONG\\r\\n" * data.count(b"*"))
+""")
+    program.chmod(0o755)
+    live = town(server=str(program))
+    assert live.server.ensure()
+    stranger = live.server.identity()
+    assert stranger is not None
+    assert "pid" not in json.loads((live.state_dir / "redis.json").read_text())
+    processes.send(stranger, signal.SIGKILL)
+    wait_until(lambda: not processes.is_alive(stranger))
+    assert live.server.identity() is None

@@ -96,9 +96,14 @@ def check(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> None:
 def violations(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> list[str]:
     """One line for each thing that is not as it must be."""
     seen = look(town)
-    kept = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_dependencies(seen)]
-    found = [*kept, *_transitions(seen), *_histories(seen), *_processes(town, seen)]
+    found = [*of_records(seen, accepted), *_processes(town, seen)]
     return [*found, *_settled(town, seen)] if settled else found
+
+
+def of_records(seen: Snapshot, accepted: Iterable[str] = ()) -> list[str]:
+    """Those that need no look at processes."""
+    kept = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_dependencies(seen)]
+    return [*kept, *_transitions(seen), *_histories(seen)]
 
 
 def look(town: Town) -> Snapshot:
@@ -120,6 +125,7 @@ def living(town: Town) -> Living:
     actors: dict[str, list[Identity]] = defaultdict(list)
     models: dict[str, dict[str, list[Identity]]] = defaultdict(lambda: defaultdict(list))
     known = set(town.store.agents.wishes()) | set(town.store.agents.names().values())
+    titled: dict[int, tuple[str, int, Identity]] = {}  # pid -> name, parent, process
     for entry in Path("/proc").glob("[0-9]*"):
         process = processes.identity(int(entry.name))
         if process is None:
@@ -127,13 +133,20 @@ def living(town: Town) -> Living:
         with contextlib.suppress(OSError):
             title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
             if title.startswith("tt: agent ") and title.endswith(f"[{town.name}]"):
-                actors[title.split()[2]].append(process)
+                titled[process.pid] = (title.split()[2], _parent(entry), process)
             for variable in (entry / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(b"TINYTOWN_RUN=") and int(entry.name) != os.getpid():
                     run = variable.partition(b"=")[2].decode()
                     if run.split(":")[0] in known:
                         models[run.split(":")[0]][run].append(process)
+    for name, parent, process in titled.values():
+        if parent not in titled:  # else it is to be a model, and has its parent's title for a moment
+            actors[name].append(process)
     return Living(actors, models)
+
+
+def _parent(entry: Path) -> int:
+    return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _keys(seen: Snapshot) -> Iterator[str]:

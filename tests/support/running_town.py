@@ -39,7 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 def compile_stubborn(folder: Path) -> Path:
     """The scripted CLI (see its source), built in `folder`."""
     binary = folder / "stubborn"
-    subprocess.run(["gcc", "-O1", "-o", str(binary), str(SOURCE)], check=True)
+    subprocess.run(["gcc", "-O1", "-o", str(binary), *map(str, SOURCE.parent.glob("*.c"))], check=True)
     return binary
 
 

@@ -174,7 +174,7 @@ def all_tasks(town: Town) -> dict[str, Task]:
     found = {}
     for key in redis.scan_iter(match=f"tt:{town.name}:task:*", count=1000):
         raw: Any = redis.get(key)
-        task = read_task(raw)
+        task = read_task(raw, key.rpartition(":")[2])
         assert task is not None, f"{key} cannot be read"
         found[task.id] = task
     return found

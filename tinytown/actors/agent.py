@@ -149,6 +149,8 @@ class AgentActor:
     def _after_outage(self) -> None:
         """An answer may have been lost, or the server may have lost a moment: compare before going on."""
         keys = self._town.store.keys
+        if self._round is None and (last := self._journal.last_round()) is not None:
+            recovery.reclaim_done(self._town, last, self._post.epoch)
         claimed = self._town.store.call(lambda r: r.lrange(keys.claimed(self._post.agent_id), 0, -1))
         if self._round is None:
             self._settle_lost(claimed)

@@ -17,13 +17,14 @@ from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
 from tinytown.services import mail
 from tinytown.services.settlement import guard
-from tinytown.store.agents import save_agent, save_wish
+from tinytown.store.agents import count, save_agent, save_wish
 from tinytown.store.inboxes import bury
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town
 
 WINDOW = 200
+_MINE = frozenset({TaskState.ASSIGNED, TaskState.RUNNING})  # a pending one is nobody's, whatever else it says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class Mailroom:
             wish=wish,
             stop_flag=stop is not None,
             pause_flag=pause is not None,
-            all_rounds=int(rounds or 0),
+            all_rounds=count(rounds),
             held_s=max(0, held_ms) / 1000,
             lease=lease,
             batch=batch,
@@ -126,13 +127,13 @@ class Mailroom:
         tasks: dict[str, Task] = {}
         for picked in chosen:
             raw = tasks_raw.get(picked.message.task_id or "")
-            if picked.message.task_id and not self._is_mine(raw):
+            if picked.message.task_id and not self._is_mine(picked, raw):
                 self._refuse(tx, picked, raw)
                 continue
             self._take(tx, picked)
             taken.append(picked.message)
             if raw is not None:
-                tasks[picked.message.task_id or ""] = self._start_task(tx, raw)
+                tasks[picked.message.task_id or ""] = self._start_task(tx, picked, raw)
         if not any(message.is_actionable for message in taken):
             self._ack_only(look, tasks_raw)
             return None
@@ -190,15 +191,15 @@ class Mailroom:
             ("HGETALL", keys.agents),
             *(("GET", keys.task(task_id)) for task_id in task_ids),
         )
-        counted = {p.message.id: int(n) for p, n in zip(chosen, answers[0], strict=True) if n}
+        counted = {p.message.id: count(n) for p, n in zip(chosen, answers[0], strict=True) if n}
         return dict(zip(task_ids, answers[2:], strict=True)), counted, dict(answers[1])
 
-    def _is_mine(self, raw: str | None) -> bool:
-        task = read_task(raw)
-        return task is not None and not task.state.is_terminal and task.assigned_to == self._id
+    def _is_mine(self, picked: Picked, raw: str | None) -> bool:
+        task = _task(picked, raw)
+        return task is not None and task.state in _MINE and task.assigned_to == self._id
 
-    def _start_task(self, tx: Transaction, raw: str) -> Task:
-        task = read_task(raw)
+    def _start_task(self, tx: Transaction, picked: Picked, raw: str) -> Task:
+        task = _task(picked, raw)
         assert task is not None
         if task.state is TaskState.RUNNING:  # left by a run that could not put it back
             tx.expect(tx.keys.task(task.id), raw, "task")
@@ -230,13 +231,13 @@ class Mailroom:
         tx.expect_field(self._store.keys.wanted, self._id, look.wish_raw, "wish")
         for picked in look.batch.chosen:
             raw = tasks_raw.get(picked.message.task_id or "")
-            if picked.message.task_id and not self._is_mine(raw):
+            if picked.message.task_id and not self._is_mine(picked, raw):
                 self._refuse(tx, picked, raw)
         self._store.commit(tx)
 
     def _refuse(self, tx: Transaction, picked: Picked, raw: str | None) -> None:
         """A task message that leads nowhere: acked when its task ended or moved, buried when there is none."""
-        task = read_task(raw)
+        task = _task(picked, raw)
         if task is None:
             self._bury(tx, Broken(picked.message.raw, picked.urgent, f"no task {picked.message.task_id}"))
             return
@@ -266,3 +267,8 @@ class Mailroom:
         correlation = message.correlation_id or message.id
         reply = mail.compose(self._id, message.sender, body[0], body[1], correlation_id=correlation)
         mail.tell(self._town, tx, reply)
+
+
+def _task(picked: Picked, raw: str | None) -> Task | None:
+    """The record of the task that the message leads to."""
+    return read_task(raw, picked.message.task_id or "")

@@ -56,7 +56,7 @@ class Tenure:
             self._is_filed = True
         processes.outlive_parent()  # from here on a new supervisor finds and adopts us
         shutil.rmtree(self._town.runs_dir / self._post.name, ignore_errors=True)  # prompts of a killed actor
-        unsettled = journal.round() is not None
+        unsettled = journal.last_round() is not None  # also one that was: Redis may have lost its settle
 
         def build(tx: Transaction) -> tuple[Agent, tuple[int, int]]:
             nonlocal unsettled

@@ -22,7 +22,7 @@ from tinytown.model_cli.launch import own_path
 from tinytown.model_cli.prompt import Prompt, render
 from tinytown.model_cli.run import ModelRun
 from tinytown.processes import RUN_VARIABLE
-from tinytown.services import backlog, worktrees
+from tinytown.services import backlog, recovery, worktrees
 from tinytown.town import Town
 
 
@@ -178,7 +178,7 @@ class Round:
         """After an outage: what this round holds and Redis lost (a moment of it) is claimed again."""
         missing = [text for text in self.entry.messages if text not in claimed]
         if missing:
-            backlog.reclaim_lost(self.town, self.entry.agent_id, self.entry.epoch, missing)
+            recovery.reclaim_lost(self.town, self.entry.agent_id, self.entry.epoch, missing)
 
 
 def _prompt(town: Town, post: Post, claim: Claim, look: Look, mail: Mailroom) -> Prompt:

@@ -139,7 +139,8 @@ def _mark(event: Mapping[str, Any]) -> str:
 def _text(event: Mapping[str, Any]) -> str:
     """What it says, with the type where that says more."""
     said, kind = str(event.get("message") or ""), str(event.get("event_type") or "")
-    change = f"{event['old_state']} -> {event['new_state']}" if event.get("old_state") else ""
+    states = [str(event[name]) for name in ("old_state", "new_state") if event.get(name)]
+    change = " -> ".join(states) if len(states) > 1 else ""
     noun, _, verb = kind.partition("_")
     head = "" if kind == "agent_state_changed" else f"{noun} {verb.replace('_', ' ')}".strip()
     said = _OWN_NAME.sub("", said)  # who it is stands before it

@@ -14,6 +14,7 @@ from tinytown.errors import TimedOut, TinytownError
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TIMED_OUT = 124
+LONGEST = 2000  # characters of a line: somebody may have given a whole file as a name
 
 
 def report(error: Exception, *, verbose: bool) -> int:
@@ -49,14 +50,21 @@ def _unexpected(error: Exception, *, verbose: bool) -> int:
     if verbose:
         import traceback  # noqa: PLC0415  only this needs it
 
-        traceback.print_exception(error, file=sys.stderr)
+        render.talk("".join(traceback.format_exception(error)).rstrip())
     return EXIT_FAILED
 
 
 def _say(message: str, remedy: str | None = None) -> None:
-    render.talk(f"{render.colour('Error:', 'red', sys.stderr)} {render.clean_block(message)}")
-    if remedy:
-        render.talk(render.clean_block(remedy))
+    first, *rest = message.strip().splitlines() or [""]
+    render.talk(f"{render.colour('Error:', 'red', sys.stderr)} {_line(first)}")
+    for line in (" ".join(rest), remedy):
+        if line:
+            render.talk(_line(line))
+
+
+def _line(text: str) -> str:
+    line = render.clean_block(" ".join(text.splitlines()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def _close_stdout() -> None:

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from tinytown.terminal import harmless
+
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1"}
-# C0 without tab and newline, DEL, C1, the marks that reorder text, lone surrogates.
-_UNSAFE = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-_CONTROL = re.compile(f"[{_UNSAFE}]")
+_OWN_COLOUR = re.compile(rf"(\x1b\[(?:0|{'|'.join(_COLOURS.values())})m)")
 _SPACE = re.compile(r"[ \t\r\n]+")
 _JSON_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -35,13 +35,13 @@ def prepare_streams() -> None:
 def out(text: str = "") -> None:
     """A line of result."""
     if sys.stdout is not None:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(_guarded(text, sys.stdout) + "\n")
 
 
 def talk(text: str) -> None:
     """A line for people beside the result: hints, warnings, progress."""
     if sys.stderr is not None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(_guarded(text, sys.stderr) + "\n")
         sys.stderr.flush()
 
 
@@ -65,13 +65,13 @@ def colour(text: str, name: str, stream: TextIO | None = None) -> str:
 
 def clean(text: str, width: int | None = None) -> str:
     """One harmless line: white space as spaces, control characters spelled out, at most `width` characters."""
-    line = _CONTROL.sub(_spelled, _SPACE.sub(" ", text).strip())
+    line = harmless(_SPACE.sub(" ", text).strip())
     return line if width is None or len(line) <= width else line[: width - 3].rstrip() + "..."
 
 
 def clean_block(text: str) -> str:
     """Harmless text that keeps its lines."""
-    return _CONTROL.sub(_spelled, text)
+    return harmless(text)
 
 
 def shown(text: str) -> str:
@@ -117,6 +117,8 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+def _guarded(text: str, stream: TextIO) -> str:
+    """The last gate before a terminal: our own colours pass, whatever a command forgot to clean does not."""
+    if not is_terminal(stream):
+        return text
+    return "".join(part if n % 2 else harmless(part) for n, part in enumerate(_OWN_COLOUR.split(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -22,10 +23,14 @@ def init(name: str | None) -> None:
     """Make a town here: settings, folders, Redis."""
     from pathlib import Path  # noqa: PLC0415  not for --help
 
+    from tinytown.config import TOWN_FILE  # noqa: PLC0415  as above
     from tinytown.services import towns  # noqa: PLC0415  as above
+    from tinytown.town import check_owner  # noqa: PLC0415  as above
 
     given = click.get_current_context().meta.get(base.TOWN, ".")
-    made = towns.init(Path(given).expanduser(), name, render.talk)
+    if given == "." and Path(TOWN_FILE).exists():
+        check_owner(Path.cwd())
+    made = towns.init(Path(os.path.expanduser(given)), name, render.talk)
     town = made.town
     for warning in (*town.config.warnings, *filter(None, (made.warning, made.not_loaded))):
         render.talk(f"Warning: {warning}")

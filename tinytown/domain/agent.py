@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from types import NoneType
+from typing import Any, ClassVar, Self
 
 from tinytown.domain.record import Record
 from tinytown.domain.states import AgentState
+from tinytown.errors import Invalid
 from tinytown.ids import check_name
 
 BY_PROGRAM = "program"  # the spawn mode of an agent that a program runs itself: no process of the town's is it
@@ -18,6 +20,13 @@ class Agent(Record):
 
     Counters (rounds, tasks completed, restarts) live in `stats:<id>`, not here.
     """
+
+    KINDS: ClassVar[dict[str, tuple[type, ...]]] = (
+        dict.fromkeys(("id", "name", "cli", "created_at", "agent_type", "spawn_mode"), (str,))
+        | dict.fromkeys(("nickname", "role_id", "parent_agent_id", "current_task", "host", "reason"), (str, NoneType))
+        | dict.fromkeys(("last_heartbeat", "last_active_at"), (str, NoneType))
+        | {"epoch": (int,), "state": (str, AgentState)}
+    )
 
     id: str
     name: str
@@ -38,10 +47,10 @@ class Agent(Record):
 
     @classmethod
     def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
-        """Type the state."""
+        """Type the state; refuse a name that no door would have written, which names files, too."""
         if "state" in picked:
             picked["state"] = AgentState(picked["state"])
-        return picked
+        return _named(picked)
 
     def having(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
@@ -59,6 +68,21 @@ class Wish(Record):
     the terminal's process (foreground).
     """
 
+    KINDS: ClassVar[dict[str, tuple[type, ...]]] = {
+        "name": (str,),
+        "epoch": (int,),
+        "rounds": (int,),
+        "rounds_from": (int,),
+        "host": (str, NoneType),
+        "foreground": (bool,),
+        "stop": (str, NoneType),
+        "pause": (bool,),
+        "pause_now": (bool,),
+        "closed_at": (str, NoneType),
+        "since": (float, int),
+        "holder": (dict, NoneType),
+    }
+
     name: str
     epoch: int
     rounds: int
@@ -74,31 +98,17 @@ class Wish(Record):
 
     @classmethod
     def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what no door would have written: one bad wish must not trouble those who read all of them."""
-        for name, kinds in _WISH_TYPES.items():
-            value = picked.get(name)
-            if name in picked and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-                raise ValueError(f"{name} of a wish is no {kinds[0].__name__}")
-        if "name" in picked:
-            check_name(picked["name"])
-        return picked
+        """Refuse a name that no door would have written: one bad wish must not trouble those who read all of them."""
+        return _named(picked)
 
     def having(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         return replace(self, **changes)
 
 
-_WISH_TYPES: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "epoch": (int,),
-    "rounds": (int,),
-    "rounds_from": (int,),
-    "host": (str, type(None)),
-    "foreground": (bool,),
-    "stop": (str, type(None)),
-    "pause": (bool,),
-    "pause_now": (bool,),
-    "closed_at": (str, type(None)),
-    "since": (float, int),
-    "holder": (dict, type(None)),
-}
+def _named(picked: dict[str, Any]) -> dict[str, Any]:
+    try:
+        check_name(picked.get("name", "missing"))
+    except Invalid as error:
+        raise ValueError(str(error)) from error
+    return picked

@@ -7,12 +7,11 @@ with redis-cli, where everything but `type` and its payload may be missing.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tinytown.domain.record import dump
+from tinytown.domain.record import dump, load_storable
 from tinytown.ids import SUPERVISOR_ID
 
 
@@ -53,6 +52,7 @@ TYPES: dict[str, tuple[Sort, dict[str, type], dict[str, type]]] = {
 }
 ACK_TYPES = ("received", "acknowledged", "thanks", "approved", "rejected")
 _ENVELOPE = ("id", "from", "to", "type", "priority", "created_at", "correlation_id")
+_BY_HAND = "hand-"  # an id made of the text
 
 
 class Unreadable(ValueError):
@@ -89,6 +89,11 @@ class Message:
         return self.payload["task_id"] if self.type == "task_assign" else None
 
     @property
+    def is_by_hand(self) -> bool:
+        """It was pushed without an id: the same text may be another message."""
+        return self.id.startswith(_BY_HAND)
+
+    @property
     def text(self) -> str:
         """What it says, in full."""
         if self.type == "confirmation":
@@ -121,23 +126,21 @@ def parse(raw: str) -> Message:
     A message without an id gets one made from its text, so that its attempts can be counted.
     """
     try:
-        stored = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        stored = load_storable(raw)
+    except ValueError as error:
         raise Unreadable(f"not JSON: {error}") from error
     if not isinstance(stored, dict):
         raise Unreadable("not a JSON object")
-    if "\\u" in raw and not _is_storable(stored):
-        raise Unreadable("half a character (a lone surrogate) in it")
     kind = stored.get("type")
     if not isinstance(kind, str) or kind not in TYPES:
-        raise Unreadable(f"unknown message type {kind!r}")
+        raise Unreadable(f"unknown message type {kind!r:.80}")
     payload = _payload(kind, stored)
     try:
         priority = Priority(stored.get("priority") or "normal")
     except ValueError as error:
-        raise Unreadable(str(error)) from error
+        raise Unreadable(f"unknown priority {stored['priority']!r:.80}") from error
     return Message(
-        id=_text(stored, "id") or "hand-" + hashlib.sha256(raw.encode(errors="surrogateescape")).hexdigest()[:32],
+        id=_text(stored, "id") or _BY_HAND + hashlib.sha256(raw.encode(errors="surrogateescape")).hexdigest()[:32],
         sender=_text(stored, "from") or SUPERVISOR_ID,
         to=_text(stored, "to") or "",
         type=kind,
@@ -177,14 +180,6 @@ def _payload(kind: str, stored: dict[str, Any]) -> dict[str, Any]:
     if kind == "confirmation" and payload["ack_type"].get("type") not in ACK_TYPES:
         raise Unreadable("unknown ack_type")
     return payload | {n: v for n, v in stored.items() if n not in _ENVELOPE and n not in payload}
-
-
-def _is_storable(stored: dict[str, Any]) -> bool:
-    try:
-        dump(stored).encode("utf-8", "surrogateescape")
-    except (UnicodeEncodeError, RecursionError):
-        return False
-    return True
 
 
 def _text(stored: dict[str, Any], name: str) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from types import NoneType
 from typing import Any
 
 
@@ -95,4 +97,13 @@ class Outcome:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Outcome:
         """Read the journal's form. Raises ValueError or TypeError when it is none."""
+        for name, kinds in _KINDS.items():
+            value = raw.get(name)
+            if name in raw and (type(value) not in kinds or (type(value) is float and math.isnan(value))):
+                raise ValueError(f"{name} of an outcome is no {kinds[0].__name__}")
         return cls(**{**raw, "kind": OutcomeKind(raw["kind"])})
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "kind": (str,), "detail": (str,), "result": (str,), "until": (float, int, NoneType), "exit_code": (int, NoneType),
+}  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from types import NoneType
+from typing import Any, ClassVar, Self
 
 from tinytown.domain.record import Record
 from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, Transitions, advance
@@ -18,6 +19,14 @@ class Task(Record):
     `depends_on` holds the ids of the tasks that must be completed before it may start; `planned_agent` is the name of
     the agent that gets it then.
     """
+
+    KINDS: ClassVar[dict[str, tuple[type, ...]]] = (
+        dict.fromkeys(("id", "description", "created_at", "updated_at"), (str,))
+        | dict.fromkeys(("assigned_to", "assigned_by", "started_at", "completed_at", "result"), (str, NoneType))
+        | dict.fromkeys(("parent_id", "ended_by", "planned_agent"), (str, NoneType))
+        | dict.fromkeys(("tags", "depends_on"), (list, NoneType))
+        | {"state": (str, TaskState)}
+    )
 
     id: str
     description: str

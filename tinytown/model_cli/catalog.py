@@ -17,6 +17,7 @@ from tinytown.errors import Invalid, NotFound
 FORMATS = (
     "text",
     "tinytown",
+    "aider",
     "claude-json",
     "codex-json",
     "gemini-json",
@@ -74,6 +75,7 @@ _ALL = (
         ("aider", "--yes-always", "--no-auto-commits", "--no-stream", "--no-pretty"),
         prompt="file",
         prompt_flag="--message-file",
+        format="aider",
     ),
     # A folder that gemini was never opened in is refused without a person; its versions differ in the flag for it.
     ModelCli(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.errors import Invalid
-from tinytown.model_cli.readers import Reader, TextReader, TinytownReader, one_line
+from tinytown.model_cli.readers import AiderReader, Reader, TextReader, TinytownReader, one_line
 from tinytown.model_cli.vendors import (
     AuggieReader,
     ClaudeReader,
@@ -21,6 +21,7 @@ from tinytown.model_cli.vendors import (
 READERS: dict[str, type[Reader]] = {
     "text": TextReader,
     "tinytown": TinytownReader,
+    "aider": AiderReader,
     "claude-json": ClaudeReader,
     "codex-json": CodexReader,
     "gemini-json": GeminiReader,
@@ -88,6 +89,8 @@ def _by_exit(reader: Reader, exit_code: int | None, signal: int | None) -> Outco
         return Outcome(OutcomeKind.KILLED, f"killed by {_signal_name(signal)}" if signal else "ended unseen")
     kind, meaning = reader.exit_codes.get(exit_code) or _by_code(exit_code)
     if kind is OutcomeKind.OK:
+        if reader.lenient and reader.error:
+            return Outcome(OutcomeKind.CRASHED, reader.error)
         if reader.lenient and (isinstance(reader, TextReader) or reader.text):
             return Outcome(OutcomeKind.OK)
         kind, meaning = OutcomeKind.CRASHED, "ended without a final record"

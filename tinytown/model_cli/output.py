@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from tinytown.model_cli.readers import Reader
+from tinytown.terminal import harmless
 
 CHUNK = 65536
 AT_ONCE = 4 * CHUNK
-LINE = 1 << 20
+LINE = 16 << 20  # a record may hold a whole file, and the last one the whole answer
 DIGESTS_AT_ONCE = 100
 
 
@@ -38,6 +40,10 @@ class Output:
         self._room = log_bytes
         self._on_line = on_line
         self._tee = tee
+        # A person at a terminal gets text; a pipe gets the bytes.
+        self._decode = (
+            codecs.getincrementaldecoder("utf-8")("replace").decode if tee is not None and os.isatty(tee) else None
+        )
         self._line = bytearray()
         self._digests = 0
         self._skipped = 0
@@ -123,15 +129,15 @@ class Output:
         if self._tee is None:
             return
         try:
-            _write(self._tee, chunk)
+            _write(self._tee, harmless(self._decode(chunk)).encode() if self._decode else chunk)
         except OSError:
             self._tee = None
 
 
 def _open(log: Path) -> int:
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
         return -1
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from tinytown import clock
 from tinytown.domain.outcome import OutcomeKind
+from tinytown.model_cli.resets import resumes_at
 
 TAIL = 8192
 NOISE_TAIL = 2048
@@ -20,6 +21,8 @@ _ESCAPES = re.compile(
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
     r"|\x1b[ -/]*[0-~]?"
 )
+_AIDER_ERROR = re.compile(rb"litellm\.[A-Z]\w+: |Model \S+ has hit a token limit!")
+_AIDER_METER = re.compile(rb"Tokens: \S+ sent\b")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
@@ -75,6 +78,26 @@ class Reader:
         """The best explanation of a bad end."""
         return self.error or ""
 
+    def trouble(self, message: object, status: object = None, name: object = None, until: float | None = None) -> None:
+        """Note what an error record says, and its class where it can be told. The newest one counts.
+
+        `until`: the end of a limit (wall time) as a field has it, which goes before what the words say.
+        """
+        self.error = one_line(message, 500) if isinstance(message, str) and message else self.error or "error"
+        kind = trouble_class(f"{name or ''} {self.error}", status)
+        if kind is None:
+            return
+        self.limited = kind is OutcomeKind.RATE_LIMITED
+        self.auth_failed = kind is OutcomeKind.AUTH_FAILED
+        self.context_full = kind is OutcomeKind.CONTEXT_FULL
+        if self.limited:
+            self.limited_until = until or resumes_at(self.error, clock.wall())
+
+    def recovered(self) -> None:
+        """What went wrong before did not last: the model has answered since."""
+        self.error = None
+        self.limited = self.auth_failed = self.context_full = False
+
 
 class TextReader(Reader):
     """Plain text: the tail is the result, the exit code decides."""
@@ -88,7 +111,8 @@ class TextReader(Reader):
         """The tail of the output."""
         raw = self._tail[-TAIL:]
         if len(self._tail) > TAIL:
-            raw = raw[raw.find(b"\n") + 1 :] or raw
+            whole = raw[raw.find(b"\n") + 1 :]  # lines; of one that is longer than the tail its end
+            raw = whole if whole.strip() else raw
         lines = raw.decode("utf-8", "replace").split("\n")
         return "\n".join(clean(line).rstrip() for line in lines).strip()
 
@@ -127,6 +151,8 @@ class TinytownReader(TextReader):
             super().feed(self._last)
             self._last = None
         kind = self._outcome(line) if line.startswith(SENTINEL) else None
+        if kind is None:
+            self.error = None
         self.final, self.declared = kind is not None, kind
         self.ok = kind is OutcomeKind.OK if kind else None
         if kind is None:
@@ -143,11 +169,27 @@ class TinytownReader(TextReader):
         if kind in {OutcomeKind.STOPPED, OutcomeKind.UNPREPARED}:
             return None
         self.error = str(said.get("detail") or "")
-        self.limited_until = number(said.get("until"))
         after = number(said.get("retry_after_s"))
+        self.limited_until = still_to_come(number(said.get("until")))
         if self.limited_until is None and after is not None:
-            self.limited_until = clock.wall() + after
+            self.limited_until = still_to_come(clock.wall() + after)
         return kind
+
+
+class AiderReader(TextReader):
+    """`aider` prints text and ends with 0 whatever happened: its own lines tell, not those of the model.
+
+    A line of its model library is an error (it may try again); the meter that follows each reply takes it back.
+    """
+
+    def feed(self, line: bytes) -> None:
+        """Text, the meter, or an error."""
+        if _AIDER_METER.match(line):
+            self.recovered()
+            return
+        super().feed(line)
+        if _AIDER_ERROR.match(line):
+            self.trouble(clean(line[:NOISE_TAIL].decode("utf-8", "replace")))
 
 
 class JsonReader(Reader):
@@ -212,18 +254,6 @@ class JsonReader(Reader):
             if isinstance(text, str) and text.strip():
                 self._text = text
 
-    def trouble(self, message: object, status: object = None, name: object = None) -> None:
-        """Note what an error record says, and its class where it can be told. The newest one counts."""
-        self.error = one_line(message, 500) if isinstance(message, str) and message else self.error or "error"
-        kind = trouble_class(f"{name or ''} {self.error}", status)
-        if kind is None:
-            return
-        self.limited = kind is OutcomeKind.RATE_LIMITED
-        self.auth_failed = kind is OutcomeKind.AUTH_FAILED
-        self.context_full = kind is OutcomeKind.CONTEXT_FULL
-        if self.limited and (after := retry_after(self.error)) is not None:
-            self.limited_until = clock.wall() + after
-
     def _decode(self, line: bytes) -> Any:
         if self._decoded[0] is not line:
             try:
@@ -253,7 +283,10 @@ _SENTENCES = (
     ),
     (
         OutcomeKind.CONTEXT_FULL,
-        r"prompt is too long|input is too long|context.?(window|length|overflow|limit)|maximum context|too many tokens",
+        (
+            r"prompt is too long|input is too long|context.?(window|length|overflow|limit)|maximum context"
+            r"|too many tokens|token limit!"
+        ),
     ),
     (
         OutcomeKind.AUTH_FAILED,
@@ -264,11 +297,6 @@ _SENTENCES = (
     ),
 )
 _TROUBLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _SENTENCES)
-_AFTER = re.compile(
-    r"\b(?:again|retry|resets?|wait)\s+(?:in|after)?\s*((?:\d+(?:\.\d+)?\s*[a-z]+[\s,]*(?:and\s+)?)+)", re.IGNORECASE
-)
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s)[a-z]*", re.IGNORECASE)
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def trouble_class(message: str, status: object = None) -> OutcomeKind | None:
@@ -278,20 +306,16 @@ def trouble_class(message: str, status: object = None) -> OutcomeKind | None:
     return next((kind for kind, pattern in _TROUBLE if pattern.search(message)), None)
 
 
-def retry_after(message: str) -> float | None:
-    """Seconds until a vendor's `try again in 2 hours 5 minutes`; None when it does not say."""
-    spans = _AFTER.search(message)
-    if spans is None:
-        return None
-    total = sum(float(n) * _UNITS[unit.lower()] for n, unit in _SPAN.findall(spans[1]))
-    return total or None
-
-
 def number(value: object) -> float | None:
     """A finite JSON number; None for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -1e15 < value < 1e15 else None
+
+
+def still_to_come(at: float | None) -> float | None:
+    """That time; None when it is over: a limit that goes on past its end has an unknown one."""
+    return at if at is not None and at > clock.wall() else None
 
 
 def as_dict(value: object) -> dict[str, Any]:

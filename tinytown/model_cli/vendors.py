@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from tinytown import clock
 from tinytown.domain.outcome import OutcomeKind
-from tinytown.model_cli.readers import TAIL, JsonReader, as_dict, number
+from tinytown.model_cli.readers import TAIL, JsonReader, as_dict, number, still_to_come
 
 
 class ClaudeReader(JsonReader):
@@ -21,7 +22,7 @@ class ClaudeReader(JsonReader):
         kind = record.get("type")
         if kind == "assistant":
             if isinstance(record.get("error"), str):
-                self.trouble(_said(record) or record["error"], name=record["error"])
+                self.trouble(_said(record) or record["error"], name=record["error"], until=self.limited_until)
             elif not record.get("parent_tool_use_id"):  # those of sub-agents are not the answer
                 self._text = _said(record) or self._text
         elif kind == "rate_limit_event":
@@ -43,17 +44,17 @@ class ClaudeReader(JsonReader):
         return None
 
     def _limit(self, info: dict[str, Any]) -> None:
+        """Of a quota that is not used up its end says nothing about other limits (`overloaded`)."""
         self.limited = info.get("status") == "rejected" and not info.get("isUsingOverage")
-        resets = number(info.get("resetsAt"))
-        if resets is not None:
-            self.limited_until = resets / 1000 if resets > 1e11 else resets
+        resets = number(info.get("resetsAt")) if self.limited else None
+        self.limited_until = still_to_come(resets / 1000 if resets and resets > 1e11 else resets)
 
     def _result(self, record: dict[str, Any]) -> None:
         failed = bool(record.get("is_error")) or str(record.get("subtype", "success")).startswith("error")
         self.end(ok=not failed, text=record.get("result"))
         if failed:
             said = record.get("result") or "; ".join(map(str, record.get("errors") or [])) or record.get("subtype")
-            self.trouble(said, record.get("api_error_status"), record.get("subtype"))
+            self.trouble(said, record.get("api_error_status"), record.get("subtype"), self.limited_until)
             if record.get("subtype") == "error_max_turns":
                 self.context_full = True
         for denial in record.get("permission_denials") or []:
@@ -208,7 +209,9 @@ class OpencodeReader(JsonReader):
             error = as_dict(record.get("error"))
             data = as_dict(error.get("data"))
             self.end(ok=False)
-            self.trouble(_message(data) or error.get("name"), data.get("statusCode"), error.get("name"))
+            self.trouble(
+                _message(data) or error.get("name"), data.get("statusCode"), error.get("name"), _retry_at(data)
+            )
 
     def describe(self, record: dict[str, Any]) -> str | None:
         """The record in words."""
@@ -234,6 +237,7 @@ class CopilotReader(JsonReader):
         session = record.get("sessionId") or data.get("sessionId")
         self.session = session if isinstance(session, str) else self.session
         if kind == "assistant.message":
+            self.recovered()
             self._text = str(data.get("content") or self._text)
         elif kind == "message" and record.get("role", "assistant") == "assistant":
             self._text = str(record.get("content") or self._text)
@@ -254,6 +258,15 @@ class CopilotReader(JsonReader):
         if kind == "session.error":
             return f"error: {_message(data)}"
         return _final(None, ok=not record.get("exitCode")) if kind == "result" else None
+
+
+def _retry_at(data: dict[str, Any]) -> float | None:
+    """From the header in which the provider said it, in seconds."""
+    try:
+        after = float(as_dict(data.get("responseHeaders")).get("retry-after") or 0)
+    except (TypeError, ValueError):  # a date
+        return None
+    return still_to_come(clock.wall() + after) if 0 < after < 1e9 else None
 
 
 def _said(record: dict[str, Any]) -> str:

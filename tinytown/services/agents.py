@@ -287,8 +287,9 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
         tx.expect_exists(keys.attempts(old.agent.id))
         tx.do("RENAME", keys.attempts(old.agent.id), keys.attempts(new.id))
     open_states = (TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING)
-    for raw in store.tasks.raws(store.tasks.ids(open_states)):
-        task = read_task(raw)
+    open_ids = store.tasks.ids(open_states)
+    for task_id, raw in zip(open_ids, store.tasks.raws(open_ids), strict=True):
+        task = read_task(raw, task_id)
         if task is None or old.agent.id not in (task.assigned_to, task.assigned_by):
             continue
         by = new.id if task.assigned_by == old.agent.id else task.assigned_by

@@ -5,18 +5,17 @@ from __future__ import annotations
 from tinytown import clock, ids
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.event import Event, task_changed
-from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict
 from tinytown.services import agents, dependencies, mail, tasks
 from tinytown.services.caller import Caller
-from tinytown.services.settlement import guard
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Stale, Transaction
 from tinytown.town import COMMIT_TRIES, Town, change
 
-_PAGE = 200
+_FIRST_PAGE, _PAGE = 16, 200  # mostly the first tasks fit; each costs the reading of its JSON
+_SPREAD = 16  # agents that found one another at the same task look at this many
 _AT_ONCE = 100
 
 
@@ -26,8 +25,9 @@ def add(town: Town, description: str, tags: list[str], caller: Caller) -> Task:
     town.ensure_redis()
     at = clock.stamp()
     task = Task(
-        id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=_clean(tags), assigned_by=caller.id
-    )
+        id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=tasks.clean_tags(tags),
+        assigned_by=caller.id,
+    )  # fmt: skip
 
     def build(tx: Transaction) -> Task:
         tx.once(task.id)
@@ -99,10 +99,10 @@ def remove(town: Town, reference: str) -> Task:
 def for_role(town: Town, role: str, most: int) -> list[Task]:
     """The first backlog tasks with a tag that equals the role."""
     found: list[Task] = []
-    start = 0
-    while len(found) < most and (page := town.store.tasks.backlog_ids(start, start + _PAGE - 1)):
+    start, size = 0, _FIRST_PAGE
+    while len(found) < most and (page := town.store.tasks.backlog_ids(start, start + size - 1)):
         found += [t for t in town.store.tasks.many(page) if role in (t.tags or [])]
-        start += _PAGE
+        start, size = start + size, _PAGE
     return found[:most]
 
 
@@ -114,16 +114,18 @@ def claims(town: Town, agent: Agent, wish: Wish | None) -> bool:
 def claim_for_role(town: Town, agent: Agent) -> Task | None:
     """The first backlog task for the agent's role, claimed for it; None when there is none.
 
-    When another agent was quicker the next one is tried.
+    When another agent was quicker, one of the next is tried, by each agent another one: of a crowd that always went
+    for the first, one would win each time and all others would have looked in vain.
     """
     if agent.role_id is None:
         return None
-    for _ in range(COMMIT_TRIES):
-        waiting = for_role(town, agent.role_id, 1)
+    for attempt in range(COMMIT_TRIES):
+        waiting = for_role(town, agent.role_id, _SPREAD if attempt else 1)
         if not waiting:
             return None
         tx = town.store.transaction()
-        found = town.store.tasks.get(waiting[0].id)
+        chosen = (int(agent.id[:8], 16) + attempt) % len(waiting)
+        found = town.store.tasks.get(waiting[chosen].id)
         if found is None or found[1].state is not TaskState.PENDING:
             continue  # somebody was quicker
         raw, task = found
@@ -134,43 +136,6 @@ def claim_for_role(town: Town, agent: Agent) -> Task | None:
             continue
         return given
     return None
-
-
-def reclaim_lost(town: Town, agent_id: str, epoch: int, texts: list[str]) -> None:
-    """Claim these messages (again) for a round that holds them: the server lost the claim or the messages."""
-
-    def build(tx: Transaction) -> None:
-        keys = tx.keys
-        wish_raw, claimed, urgent, inbox = town.store.read(
-            ("HGET", keys.wanted, agent_id),
-            ("LRANGE", keys.claimed(agent_id), 0, -1),
-            ("LRANGE", keys.urgent(agent_id), 0, -1),
-            ("LRANGE", keys.inbox(agent_id), 0, -1),
-        )
-        guard(agent_id, epoch, wish_raw)
-        tx.expect_field(keys.wanted, agent_id, wish_raw)
-        for text in texts:
-            if text in claimed:
-                continue
-            for home, held in ((keys.urgent(agent_id), urgent), (keys.inbox(agent_id), inbox)):
-                if text in held:
-                    tx.do("LREM", home, 1, text)
-            tx.do("RPUSH", keys.claimed(agent_id), text)
-            _restart_lost_task(town, tx, text)
-
-    change(town.store, build)
-
-
-def _restart_lost_task(town: Town, tx: Transaction, text: str) -> None:
-    try:
-        task_id = parse(text).task_id
-    except Unreadable:
-        return
-    found = town.store.tasks.get(task_id) if task_id else None
-    if found is not None and found[1].state is TaskState.ASSIGNED:
-        started = found[1].started(clock.stamp())
-        tx.save_task(found[0], started, found[1])
-        tx.event(task_changed("task_started", "its round goes on", started, found[1].state, clock.stamp()))
 
 
 def _expect_parked(town: Town, task: Task) -> None:
@@ -188,7 +153,7 @@ def _give_some(town: Town, tx: Transaction, agent: Agent, by: str) -> list[Task]
     ids_ = town.store.tasks.backlog_ids(0, _AT_ONCE - 1)
     given = []
     for task_id, raw in zip(ids_, town.store.tasks.raws(ids_), strict=True):
-        task = read_task(raw)
+        task = read_task(raw, task_id)
         if task is None or raw is None:
             tx.do("LREM", tx.keys.backlog, 0, task_id)
             continue
@@ -205,7 +170,3 @@ def _give(town: Town, tx: Transaction, raw: str, task: Task, agent: Agent, by: s
     tx.event(task_changed("task_assigned", said, given, task.state, clock.stamp()))
     mail.deliver(town, tx, mail.compose(by, agent.id, "task_assign", {"task_id": task.id}))
     return given
-
-
-def _clean(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))

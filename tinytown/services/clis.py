@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from tinytown import config as settings
+from tinytown import toml
 from tinytown.config import TOWN_FILE, AgentCli, Config
 from tinytown.config_values import is_secret
 from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Invalid
@@ -52,12 +52,12 @@ def _append(path: Path, cli: AgentCli) -> Config:
     table: dict[str, Any] = {"command": cli.command, "workdir": cli.workdir, "env": dict(cli.env)}
     given = {key: value for key, value in table.items() if value}
     try:
-        old = path.read_text("utf-8")
+        old = toml.text_of(path)
         text = f"{old.rstrip()}\n\n{tomli_w.dumps({'agent_clis': {cli.name: given}})}"
-        config = settings.build(tomllib.loads(text), path)
+        config = settings.build(toml.decode(text), path)
         catalog.lookup(cli.name, config)
         write_atomic(path, text, mode=path.stat().st_mode & 0o777)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigInvalid(f"{path}: [agent_clis.{cli.name}] cannot be added: {error}", "Add it by hand.") from error
     except OSError as error:
         raise Forbidden(f"Cannot write {path}: {error.strerror}.") from error

@@ -43,8 +43,7 @@ def named(others: Sequence[Task]) -> str:
 def open_ones(town: Town, task_ids: Iterable[str]) -> list[tuple[str, Task]]:
     """Raw text and record of those that are not completed; one that is gone had been completed."""
     wanted = list(dict.fromkeys(task_ids))
-    read = [(raw, read_task(raw)) for raw in (town.store.tasks.raws(wanted) if wanted else [])]
-    return [(raw, task) for raw, task in read if raw and task and task.state is not TaskState.COMPLETED]
+    return [(raw, task) for raw, task in _found(town, wanted) if task.state is not TaskState.COMPLETED]
 
 
 def wait_for(tx: Transaction, task_id: str, others: Iterable[tuple[str | None, Task]]) -> None:
@@ -118,8 +117,13 @@ def _release_from(town: Town, tx: Transaction, task_id: str, waiting: list[str])
 
 def _read(town: Town, task_ids: list[str]) -> list[tuple[str, Task]]:
     """Raw text and record, in the order of creation."""
-    read = [(raw, read_task(raw)) for raw in (town.store.tasks.raws(task_ids) if task_ids else [])]
-    return sorted(((raw, task) for raw, task in read if raw and task), key=lambda found: found[1].created_at)
+    return sorted(_found(town, task_ids), key=lambda found: found[1].created_at)
+
+
+def _found(town: Town, task_ids: list[str]) -> list[tuple[str, Task]]:
+    pairs = zip(task_ids, town.store.tasks.raws(task_ids) if task_ids else [], strict=True)
+    read = ((raw, read_task(raw, task_id)) for task_id, raw in pairs)
+    return [(raw, task) for raw, task in read if raw and task]
 
 
 def _hand_out(town: Town, tx: Transaction, free: list[tuple[str, Task]]) -> None:

@@ -74,8 +74,9 @@ def read(town: Town, agent_id: str) -> list[Held]:
     raws = dict(zip(task_ids, town.store.tasks.raws(task_ids), strict=True))
     found = []
     for home, text, message in listed:
-        raw = raws.get(message.task_id or "") if message is not None else None
-        found.append(Held(home, text, message, raw, read_task(raw)))
+        task_id = (message.task_id if message is not None else None) or ""
+        raw = raws.get(task_id)
+        found.append(Held(home, text, message, raw, read_task(raw, task_id)))
     return found
 
 

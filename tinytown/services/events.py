@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinytown import clock, ids
-from tinytown.errors import AgentNotFound, NotFound, RedisAway
+from tinytown.errors import AgentNotFound, NotFound, RedisAway, brief
 from tinytown.services import agents, tasks
 from tinytown.store.events import NEVER
 from tinytown.town import Town
@@ -64,7 +64,7 @@ def about(town: Town, reference: str) -> Filter:
         return Filter(task_id=_task_id(town, reference))
     except NotFound as error:
         raise NotFound(
-            f"No agent and no task: {reference}", "See them with: tt list, tt task list, tt events"
+            f"No agent and no task: {brief(reference)}", "See them with: tt list, tt task list, tt events"
         ) from error
 
 

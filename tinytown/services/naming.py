@@ -15,8 +15,8 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def legal(name: str) -> str:
-    """The name with what is not allowed as `-`, at most 64 long. Raises Invalid when nothing is left."""
-    clean = _OTHER.sub("-", name.strip())[:LONGEST]
+    """The name with what is not allowed as `-`, none at its head, at most 64 long. Raises Invalid for nothing."""
+    clean = _OTHER.sub("-", name.strip()).lstrip("-")[:LONGEST]
     if not re.search(r"[A-Za-z0-9]", clean):
         raise Invalid(f"Town name {name[:40]!r} is not valid.", "Names are letters, digits, '.', '_' or '-'.")
     return clean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from tinytown import clock, ids
 from tinytown.domain.agent import Agent
 from tinytown.domain.message import Message
+from tinytown.domain.record import load
 from tinytown.domain.standing import Block, Standing, is_late
 from tinytown.domain.states import AgentState
 from tinytown.errors import Unavailable
@@ -218,7 +218,7 @@ def _failures(town: Town, agent_id: str) -> dict[str, dict[str, Any]]:
 
 def _decoded(raw: str | None) -> dict[str, Any]:
     try:
-        stored = json.loads(raw or "{}")
+        stored = load(raw or "{}")
     except ValueError:
         return {}
     return stored if isinstance(stored, dict) else {}

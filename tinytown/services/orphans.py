@@ -191,7 +191,7 @@ def _settle(
             leads[held.task.id].append(held)
     done, parked = [], []
     for orphan, raw in zip(orphans, town.store.tasks.raws([o.task.id for o in orphans]), strict=True):
-        task = read_task(raw)
+        task = read_task(raw, orphan.task.id)
         if raw is None or task is None or task.state not in _OPEN or task.assigned_to != owner:
             continue  # somebody was quicker
         led = leads[task.id]

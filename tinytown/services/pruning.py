@@ -159,8 +159,8 @@ def _look(town: Town, tx: Transaction, row: AgentRow, task_ids: list[str]) -> _L
             tx.expect(keys.task(h.message.task_id), h.task_raw, "task")
     wanted = dict.fromkeys([*task_ids, *(h.task.id for h in held if h.task is not None and h.leads(agent_id))])
     tasks = {}
-    for raw in store.tasks.raws(list(wanted)):
-        task = read_task(raw)
+    for task_id, raw in zip(wanted, store.tasks.raws(list(wanted)), strict=True):
+        task = read_task(raw, task_id)
         if raw is not None and task is not None and task.state in _OPEN and task.assigned_to == agent_id:
             tasks[raw] = task
     return _Left(row, held, dead, tasks)

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from tinytown import clock, processes
 from tinytown.domain.agent import Agent, Wish
-from tinytown.domain.event import Event
+from tinytown.domain.event import Event, task_changed
 from tinytown.domain.outcome import Outcome, OutcomeKind
-from tinytown.domain.states import AgentState
+from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import Conflict, EpochLost
+from tinytown.files import remove_half_written
 from tinytown.journal import ActorEntry, Journal, RoundEntry
+from tinytown.services import mail
 from tinytown.services.settlement import Round, guard, settle
 from tinytown.store.agents import AgentRow, save_agent, save_wish
 from tinytown.store.transaction import Transaction
@@ -50,6 +52,8 @@ def take_back(town: Town, agent: Agent, epoch: int, state: AgentState) -> int:
     journal = town.journal(agent.name)
     entry = journal.last_round()
     mine = entry if entry is not None and entry.agent_id == agent.id else None
+    if mine is not None:
+        reclaim_done(town, mine, epoch)
     count = 0
     claimed = town.store.call(lambda r: r.lrange(town.store.keys.claimed(agent.id), 0, -1))
     is_held = mine is not None and any(text in claimed for text in mine.messages)
@@ -76,17 +80,66 @@ def knows_better(entry: RoundEntry) -> bool:
     return entry.outcome is not None and (not entry.is_settled or entry.outcome.kind is OutcomeKind.OK)
 
 
+def reclaim_done(town: Town, entry: RoundEntry, epoch: int) -> None:
+    """What Redis knows as waiting again although this round did it is claimed again: to be settled, not repeated.
+
+    By the messages' ids: a text without one may well have been sent a second time. A task that needs its model's
+    word to be done is not done by the end of a run.
+    """
+    waits_for_word = town.config.agent.complete_on == "explicit" and entry.task_id is not None
+    if entry.outcome is None or entry.outcome.kind is not OutcomeKind.OK or waits_for_word:
+        return
+    known = [text for text in entry.messages if (m := mail.read(text)) is not None and not m.is_by_hand]
+    reclaim_lost(town, entry.agent_id, epoch, known, is_there=True)
+
+
+def reclaim_lost(town: Town, agent_id: str, epoch: int, texts: list[str], *, is_there: bool = False) -> None:
+    """Claim these messages (again): Redis lost the claim or, unless it `is_there`, the message. Raises EpochLost."""
+
+    def build(tx: Transaction) -> None:
+        keys = tx.keys
+        wish_raw, claimed, urgent, inbox = town.store.read(
+            ("HGET", keys.wanted, agent_id),
+            ("LRANGE", keys.claimed(agent_id), 0, -1),
+            ("LRANGE", keys.urgent(agent_id), 0, -1),
+            ("LRANGE", keys.inbox(agent_id), 0, -1),
+        )
+        guard(agent_id, epoch, wish_raw)
+        tx.expect_field(keys.wanted, agent_id, wish_raw)
+        for text in texts:
+            homes = [h for h, held in ((keys.urgent(agent_id), urgent), (keys.inbox(agent_id), inbox)) if text in held]
+            if text in claimed or (is_there and not homes):
+                continue
+            for home in homes:
+                tx.expect_member(home, text, "mail")
+                tx.do("LREM", home, 1, text)
+            tx.do("RPUSH", keys.claimed(agent_id), text)
+            _restart_lost_task(town, tx, text)
+
+    change(town.store, build)
+
+
+def _restart_lost_task(town: Town, tx: Transaction, text: str) -> None:
+    message = mail.read(text)
+    found = town.store.tasks.get(message.task_id) if message is not None and message.task_id else None
+    if found is not None and found[1].state is TaskState.ASSIGNED:
+        started = found[1].started(clock.stamp())
+        tx.save_task(found[0], started, found[1])
+        tx.event(task_changed("task_started", "its round goes on", started, found[1].state, clock.stamp()))
+
+
 def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
     """An agent's last record: its wish goes in the same step. Its process must be dead, the caller the supervisor.
 
     Raises Conflict when its model cannot be ended: its work must not be given to a second one.
     """
     assert row.wish is not None
-    epoch = row.wish.epoch
-    if not end_leftovers(town.journal(row.agent.name), row.agent.id):
-        pids = ", ".join(str(p.pid) for p in leftovers(town.journal(row.agent.name), row.agent.id))
+    epoch, journal = row.wish.epoch, town.journal(row.agent.name)
+    if not end_leftovers(journal, row.agent.id):
+        pids = ", ".join(str(p.pid) for p in leftovers(journal, row.agent.id))
         name = row.agent.name
         raise Conflict(f"What the last round of agent '{name}' left cannot be ended (pid {pids}).", "End it first.")
+    remove_half_written(journal.folder)
     take_back(town, row.agent, epoch, row.agent.state)
 
     def build(tx: Transaction) -> None:

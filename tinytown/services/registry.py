@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinytown import clock, config
+from tinytown import clock, config, toml
 from tinytown.config import TOWN_FILE, global_dir
 from tinytown.errors import ConfigInvalid, Forbidden, TinytownError
-from tinytown.files import locked, write_atomic
+from tinytown.files import locked, make_private, write_atomic
 from tinytown.services import servers
 from tinytown.town import Town
 
@@ -53,7 +52,7 @@ def path() -> Path:
 
 def listing() -> list[Registered]:
     """The towns, in the order of the file. Raises ConfigInvalid."""
-    return [Registered(str(town["name"]), str(town["path"])) for town in _read()["towns"]]
+    return [Registered(town["name"], town["path"]) for town in _read()["towns"]]
 
 
 def survey() -> list[Seen]:
@@ -66,7 +65,7 @@ def survey() -> list[Seen]:
 
 
 def _look(entry: Registered, deadline: float) -> Seen:
-    root = Path(entry.path).expanduser()
+    root = Path(os.path.expanduser(entry.path))
     if not os.path.isdir(root):
         return Seen(*entry, State.NOT_FOUND)
     if not os.path.isfile(root / TOWN_FILE):
@@ -117,26 +116,32 @@ def _rewrite(change: Any) -> None:
 
     folder = global_dir()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder, parents=True)
         with locked(folder / "towns.lock"):
             stored = _read()
             towns = change(stored["towns"])
             if towns != stored["towns"]:
                 write_atomic(path(), tomli_w.dumps(stored | {"towns": towns}))
+    except RecursionError as error:
+        raise ConfigInvalid(f"{path()}: nested too deeply.", "Correct or remove the file.") from error
     except OSError as error:
         raise Forbidden(f"Cannot write {path()}: {error.strerror}.") from error
 
 
 def _read() -> dict[str, Any]:
     try:
-        stored = tomllib.loads(path().read_text("utf-8"))
+        stored = toml.decode(toml.text_of(path()))
     except FileNotFoundError:
         return {"towns": []}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigInvalid(f"{path()}: not valid TOML: {error}", "Correct or remove the file.") from error
     except OSError as error:
         raise Forbidden(f"Cannot read {path()}: {error.strerror}.") from error
     towns = stored.setdefault("towns", [])
-    if not isinstance(towns, list) or not all(isinstance(t, dict) and {"name", "path"} <= t.keys() for t in towns):
+    if not isinstance(towns, list) or not all(map(_is_entry, towns)):
         raise ConfigInvalid(f"{path()}: 'towns' must be tables with name and path.", "Correct or remove the file.")
     return stored
+
+
+def _is_entry(town: Any) -> bool:
+    return isinstance(town, dict) and all(isinstance(town.get(key), str) for key in ("name", "path"))

@@ -35,7 +35,7 @@ def _tasks(town: Town) -> int:
     count = 0
     ids = town.store.tasks.ids(_ENDED)
     for task_id, raw in zip(ids, town.store.tasks.raws(ids), strict=True):
-        task = read_task(raw)
+        task = read_task(raw, task_id)
         if task is None or clock.seconds_since(task.completed_at or task.updated_at) < days * _DAY_S:
             continue
         tx = town.store.transaction()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinytown import config, config_townhall, ids
+from tinytown import config, config_townhall, ids, toml
 from tinytown.config import FORMER_NAMES, GLOBAL_TYPES, TOWN_FILE, AgentCli, Config
 from tinytown.config_values import is_secret, unknown
 from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Invalid, NotFound, NotInitialized
-from tinytown.files import locked, write_atomic
+from tinytown.files import locked, make_private, write_atomic
 from tinytown.model_cli import catalog
 from tinytown.services import toml_lines
 from tinytown.store.connection import redact
@@ -106,7 +105,7 @@ def set_global(key: str, text: str | None) -> bool:
     _check_key(key)
     folder = config.global_dir()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder, parents=True)
         with locked(folder / "config.lock"):
             return _write(key, text)
     except OSError as error:
@@ -117,8 +116,8 @@ def _write(key: str, text: str | None) -> bool:
     file = config.global_file()
     base = config.build(_NO_TOWN, file)
     new = None if text is None else _checked(key, text, base)
-    before = file.read_bytes().decode() if file.exists() else ""
-    stored = tomllib.loads(before)
+    before = toml.text_of(file) if file.exists() else ""
+    stored = toml.decode(before)
     path = _path(key, stored, is_removal=new is None)
     if _found(stored, path) == new:
         return False
@@ -127,7 +126,7 @@ def _write(key: str, text: str | None) -> bool:
         raise ConfigInvalid(f"{file}: '{key}' is written in a way that cannot be changed here.", "Edit that file.")
     write_atomic(Path(os.path.realpath(file)), after)
     config.load_global()
-    if _found(tomllib.loads(file.read_bytes().decode()), path) != new:
+    if _found(toml.decode(toml.text_of(file)), path) != new:
         raise Conflict(f"{file} was changed by another program just now.", "Look at it, and try again.")
     return True
 

@@ -20,7 +20,7 @@ from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import EpochLost
 from tinytown.services import dependencies, mail
-from tinytown.store.agents import read_wish, save_agent
+from tinytown.store.agents import counters, read_wish, save_agent
 from tinytown.store.inboxes import bury, put_back
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
@@ -30,6 +30,7 @@ from tinytown.town import Town, change
 HOLD_S = {OutcomeKind.RATE_LIMITED: 60.0, OutcomeKind.AUTH_FAILED: 300.0, OutcomeKind.NOT_FOUND: 60.0}
 HOLD_MAX_S = 7 * 86400.0
 RETRY_MAX_S = 60.0
+_UNREADABLE = "unreadable"  # the id of what was claimed and is no message: it goes back, and the next look buries it
 
 
 class Fate(StrEnum):
@@ -148,22 +149,20 @@ def _read(town: Town, agent_id: str, epoch: int, ended: Round) -> _Facts:
         raise EpochLost(f"The record of agent {ids.short(agent_id)} is gone.")
     texts = claimed if ended.texts is None else [text for text in ended.texts if text in claimed]
     messages = [_parsed(text) for text in texts]
-    pairs = counted if isinstance(counted, dict) else dict(zip(*[iter(counted)] * 2, strict=True))
     tasks = {}
     task_ids = [m.task_id for m in messages if m.task_id]
     for task_id, raw in zip(task_ids, town.store.tasks.raws(task_ids) if task_ids else [], strict=True):
-        task = read_task(raw)
+        task = read_task(raw, task_id)
         if raw is not None and task is not None:
             tasks[task_id] = (raw, task)
-    attempts = {str(k): int(v) for k, v in pairs.items()}
-    return _Facts(agent_raw, Agent.from_json(agent_raw), wish_raw, wish, messages, attempts, tasks)
+    return _Facts(agent_raw, Agent.from_json(agent_raw), wish_raw, wish, messages, counters(counted), tasks)
 
 
 def _parsed(text: str) -> Message:
     try:
         return parse(text)
-    except Unreadable as error:  # claimed by another version; keep it visible
-        return Message("unreadable", "", "", "custom", {"kind": "unreadable", "payload": str(error)}, raw=text)
+    except Unreadable as error:  # claimed by another version, or by hand
+        return Message(_UNREADABLE, "", "", "custom", {"kind": "unreadable", "payload": str(error)}, raw=text)
 
 
 def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: AgentState) -> Settlement:
@@ -182,7 +181,9 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
         fate = fate_of(outcome, task, tried, town.config.agent.max_attempts, agent.id)
         tx.expect_member(keys.claimed(agent.id), message.raw, "claimed")
         tx.do("LREM", keys.claimed(agent.id), 1, message.raw)
-        if fate is Fate.PUT_BACK:
+        if message.id == _UNREADABLE:
+            returned.append(message)
+        elif fate is Fate.PUT_BACK:
             returned.append(message)
             attempts[message.id] = tried
             tx.do("HSET", keys.attempts(agent.id), message.id, tried)

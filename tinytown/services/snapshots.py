@@ -18,7 +18,7 @@ from tinytown.domain.event import Event, task_changed
 from tinytown.domain.message import Message
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
-from tinytown.files import FileLock
+from tinytown.files import FileLock, make_private, sync_folder
 from tinytown.services import mail, recovery
 from tinytown.services.stopping import end_actors
 from tinytown.store import Store, saved_file, server_conf, snapshot
@@ -113,8 +113,7 @@ def restore(town: Town, *, force: bool = False, say: Say | None = None) -> Resto
     if not file.is_file():
         raise NothingSaved(f"No AOF file found at: {file}", "Make one with: tt save")
     with _in_words(file):
-        town.state_dir.mkdir(mode=0o700, exist_ok=True)
-        town.state_dir.chmod(0o700)  # git made it, in a clone
+        make_private(town.state_dir)  # in a clone git made it
         with _alone(town), _loaded(town, file, _Progress("Loading", say)) as source:
             contents = _prepare(source, file)
             if not is_full(source):
@@ -241,7 +240,8 @@ def _prepare(source: Town, file: Path) -> Contents:
     """Make it a town at rest: no agent runs on this machine, so what they held goes back. Raises Damaged."""
     if (what := snapshot.strange(source.store)) is not None:
         raise Damaged(file, what)
-    index, rows = source.store.agents.names(), source.store.agents.all()
+    index = source.store.agents.names()
+    rows = source.store.agents.rows(index.values(), strangers=True)
     names = [*index, *(row.agent.name for row in rows)]
     if bad := [name for name in names if not _is_name(name)]:
         raise Damaged(file, f"{bad[0][:40]!r} is no name of an agent")
@@ -272,8 +272,8 @@ def _bring_to_rest(source: Town, row: AgentRow) -> None:
 
 
 def _put_tasks_back(source: Town, tx: Transaction, task_ids: list[str]) -> None:
-    for raw in source.store.tasks.raws(task_ids) if task_ids else []:
-        task = read_task(raw)
+    for task_id, raw in zip(task_ids, source.store.tasks.raws(task_ids) if task_ids else [], strict=True):
+        task = read_task(raw, task_id)
         if task is not None and task.state is TaskState.RUNNING:
             again = task.put_back(clock.stamp())
             tx.save_task(raw, again, task)
@@ -284,6 +284,7 @@ def _forget_rounds(town: Town) -> None:
     """The outcomes in the journals are those of a state that goes: none of them counts for the same messages again."""
     for folder in (town.state_dir / "agents").glob("*/"):
         town.journal(folder.name).close_round(keep=False)
+        sync_folder(folder)  # nor does one come back with a power loss
 
 
 def _put_in_place(town: Town, source: Town, restored: Restored, progress: _Progress, *, force: bool) -> None:

@@ -130,7 +130,8 @@ def _agents(town: Town, names: dict[str, str], wanted: dict[str, str]) -> list[A
     ]
     answers, each = town.store.read(*reads), len(reads) // len(ids)
     found = (_agent(town, wanted.get(i), answers[n * each : (n + 1) * each]) for n, i in enumerate(ids))
-    return [status for status in found if status is not None]
+    pairs = zip(found, ids, strict=True)
+    return [status for status, agent_id in pairs if status is not None and status.agent.id == agent_id]
 
 
 def _agent(town: Town, wish: str | None, answers: list[Any]) -> AgentStatus | None:

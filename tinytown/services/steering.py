@@ -41,7 +41,8 @@ def interrupt(town: Town, reference: str, caller: Caller, *, now: bool = False) 
     AgentNotFound, Conflict when it has ended or is asked to stop.
     """
     town.ensure_redis()
-    agent_id = agents.resolve(town, reference).agent.id
+    agent = agents.resolve(town, reference).agent
+    agent_id = agent.id
 
     def build(tx: Transaction) -> bool:
         row = _row(town, agent_id)
@@ -56,9 +57,9 @@ def interrupt(town: Town, reference: str, caller: Caller, *, now: bool = False) 
 
     changed = change(town.store, build)
     if now and caller.is_model and caller.id == agent_id:  # it is our own round that ends
-        return _seen(town, agent_id, changed=changed)
+        return _seen(town, agent, changed=changed)
     return _await(
-        town, agent_id, lambda s: s.agent.state is AgentState.PAUSED or (s.is_in_round and not now), changed=changed
+        town, agent, lambda s: s.agent.state is AgentState.PAUSED or (s.is_in_round and not now), changed=changed
     )
 
 
@@ -68,7 +69,8 @@ def resume(town: Town, reference: str) -> Steered:
     Waits up to 5 s until it does. Raises AgentNotFound, Conflict when it is not paused.
     """
     town.ensure_redis()
-    agent_id = agents.resolve(town, reference).agent.id
+    agent = agents.resolve(town, reference).agent
+    agent_id = agent.id
 
     def build(tx: Transaction) -> bool:
         row = _row(town, agent_id)
@@ -86,7 +88,7 @@ def resume(town: Town, reference: str) -> Steered:
         return True
 
     changed = change(town.store, build)
-    return _await(town, agent_id, lambda s: s.agent.state is not AgentState.PAUSED, changed=changed)
+    return _await(town, agent, lambda s: s.agent.state is not AgentState.PAUSED, changed=changed)
 
 
 def close(town: Town, reference: str) -> Steered:
@@ -96,7 +98,8 @@ def close(town: Town, reference: str) -> Steered:
     the agent has heard of it. Raises AgentNotFound, Conflict when it has ended or is asked to stop.
     """
     town.ensure_redis()
-    agent_id = agents.resolve(town, reference).agent.id
+    agent = agents.resolve(town, reference).agent
+    agent_id = agent.id
 
     def build(tx: Transaction) -> bool:
         row = _row(town, agent_id)
@@ -111,7 +114,7 @@ def close(town: Town, reference: str) -> Steered:
         return True
 
     changed = change(town.store, build)
-    return _await(town, agent_id, lambda s: s.agent.state is AgentState.DRAINING, changed=changed)
+    return _await(town, agent, lambda s: s.agent.state is AgentState.DRAINING, changed=changed)
 
 
 def is_attended(town: Town, row: AgentRow) -> bool:
@@ -149,18 +152,22 @@ def _note(tx: Transaction, agent: Agent, kind: str, text: str, line: str) -> Non
     tx.event(Event(kind, text, clock.stamp(), agent_id=agent.id))
 
 
-def _seen(town: Town, agent_id: str, *, changed: bool) -> Steered:
-    row = _row(town, agent_id)
-    (mail,) = town.store.inboxes.lengths([agent_id])
+def _seen(town: Town, agent: Agent, *, changed: bool) -> Steered:
+    """`agent`: as it was, should its record have been removed since the wish was written."""
+    row = town.store.agents.row(agent.id)
+    if row is None:
+        gone = agent.having(state=AgentState.STOPPED)
+        return Steered(gone, changed, is_in_round=False, is_attended=False, has_ended=True)
+    (mail,) = town.store.inboxes.lengths([agent.id])
     return Steered(row.agent, changed, mail.claimed > 0, is_attended(town, row), row.wish is None)
 
 
-def _await(town: Town, agent_id: str, is_reached: Callable[[Steered], bool], *, changed: bool) -> Steered:
+def _await(town: Town, agent: Agent, is_reached: Callable[[Steered], bool], *, changed: bool) -> Steered:
     """Until the agent has obeyed or has ended; not for what nobody attends to, and not for long."""
     deadline = clock.monotonic() + OBEYED_WITHIN_S
     while True:
         seen_until = town.store.events.last_id()
-        seen = _seen(town, agent_id, changed=changed)
+        seen = _seen(town, agent, changed=changed)
         left = deadline - clock.monotonic()
         if seen.has_ended or left <= 0 or not seen.is_attended or is_reached(seen):
             return seen

@@ -58,7 +58,8 @@ def ensure_running(town: Town) -> bool:
 
     from tinytown.services import systemd, unit_file  # noqa: PLC0415  only who starts a supervisor needs them
 
-    log = os.open(town.state_dir / "supervisor.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    log = os.open(town.state_dir / "supervisor.log", flags, 0o600)
     # One process of these callers forks the supervisor; who finds the start lock taken waits for its result.
     starter = FileLock(town.state_dir / "start.lock")
     starter.acquire(wait=True)

@@ -39,7 +39,7 @@ def assign(town: Town, agent: str, description: str, caller: Caller, tags: list[
     town.ensure_redis()
     row = agents.resolve(town, agent)
     at = clock.stamp()
-    task = Task(id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=tags or [])
+    task = Task(id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=clean_tags(tags or []))
     given = task.assigned(row.agent.id, caller.id, at)
     message = mail.compose(caller.id, row.agent.id, "task_assign", {"task_id": task.id})
 
@@ -165,6 +165,11 @@ def check_description(text: str) -> str:
     if not clean.strip():
         raise Invalid("The text is empty.", "Say what is to be done.")
     return clean
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """The tags without space around them, each once."""
+    return list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
 
 
 def parse_state(text: str) -> TaskState:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any
+
+from tinytown import toml
 
 Path = tuple[str, ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -19,7 +20,7 @@ _HEADER = re.compile(r"\s*\[[^\[\]].*\]\s*(#.*)?")
 
 def change(text: str, path: Path, new: str | bool | None) -> str | None:  # noqa: FBT001  a value of the file
     """The text with `new` at `path` (None: without that key); None when no edit of lines does it."""
-    wanted = _without_empty(_wanted(tomllib.loads(text), path, new))
+    wanted = _without_empty(_wanted(toml.decode(text), path, new))
     return next((edited for edited in _edits(text, path, new) if _without_empty(_decoded(edited)) == wanted), None)
 
 
@@ -108,8 +109,8 @@ def _without_empty(decoded: Any) -> Any:
 
 def _decoded(text: str) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return toml.decode(text)
+    except ValueError:
         return None
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from tinytown import config as settings
 from tinytown.config import DEFAULT_CLI, STATE_DIR, TOWN_FILE, Config
 from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Unavailable
-from tinytown.files import write_atomic
+from tinytown.files import make_private, write_atomic
 from tinytown.services import naming, registry
 from tinytown.services.template import town_file
 from tinytown.town import Town, find_root
@@ -167,7 +167,7 @@ def _make_state_dir(state_dir: Path, undo: _Undo) -> None:
     else:
         before = {entry.name for entry in state_dir.iterdir()}
         undo.add(lambda: _remove_all_but(state_dir, before))
-    state_dir.chmod(0o700)
+    make_private(state_dir)
     (state_dir / UNFINISHED).touch(mode=0o600)
     for name in FOLDERS:
         (state_dir / name).mkdir(mode=0o700, exist_ok=True)

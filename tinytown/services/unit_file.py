@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tinytown.errors import Conflict, Forbidden, Invalid
-from tinytown.files import write_atomic
+from tinytown.files import make_private, write_atomic
 from tinytown.town import Town
 
 WATCHDOG_S = 30
@@ -153,11 +153,17 @@ def write(town: Town) -> bool:
     if read(path) == text:
         return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         write_atomic(path, text, mode=0o644)
     except OSError as error:
         raise Forbidden(f"Cannot write {path}: {error.strerror}.") from error
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """What is missing is made for this user alone: whoever can write there says what the user manager runs."""
+    if not folder.exists():
+        make_private(folder, parents=True)
 
 
 def remove(town: Town) -> None:
@@ -176,7 +182,7 @@ def _owner(text: str) -> str | None:
 
 def _folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path(os.environ.get("HOME") or "~").expanduser() / ".config"
+    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser(os.environ.get("HOME") or "~")) / ".config"
     return home / "systemd" / "user"
 
 

@@ -9,7 +9,7 @@ from tinytown import clock, ids
 from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
-from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, RedisAway, TaskNotFound, TimedOut
+from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, RedisAway, TaskNotFound, TimedOut, brief
 from tinytown.services import agents, tasks
 from tinytown.store.agents import AgentRow
 from tinytown.town import Town
@@ -45,7 +45,7 @@ def find(town: Town, reference: str) -> AgentRow | Task:
         raise Conflict(f"'{reference}' is both an agent and a task.", "Give more of the id.")
     found = agent or task
     if found is None:
-        raise NotFound(f"No agent and no task: {reference}", "See them with: tt list, tt task list")
+        raise NotFound(f"No agent and no task: {brief(reference)}", "See them with: tt list, tt task list")
     return found
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tinytown.store import Store
 
 
+_DIGITS = 19  # of the largest number that Redis counts to
+
+
 @dataclass(frozen=True, slots=True)
 class AgentRow:
     """Everything the store knows of one agent. The raw texts are for expectations."""
@@ -37,12 +40,16 @@ class Agents:
         """Current names and their ids."""
         return dict(self._store.call(lambda r: r.hgetall(self._keys.agents)))
 
-    def rows(self, agent_ids: Iterable[str]) -> list[AgentRow]:
-        """The agents with these ids, in order; records that are gone or unreadable are left out."""
+    def rows(self, agent_ids: Iterable[str], *, strangers: bool = False) -> list[AgentRow]:
+        """The agents with these ids, in order; records that are gone or unreadable are left out.
+
+        So is what is another agent's record (copied by hand): only who looks for these takes `strangers`.
+        """
         wanted = list(agent_ids)
         answers = self._store.read(*(command for i in wanted for command in self._commands(i)))
-        rows = [self._row(*answers[n : n + 3]) for n in range(0, len(answers), 3)]
-        return [row for row in rows if row is not None]
+        rows = (self._row(*answers[3 * n : 3 * n + 3]) for n in range(len(wanted)))
+        pairs = zip(rows, wanted, strict=True)
+        return [row for row, agent_id in pairs if row is not None and (strangers or row.agent.id == agent_id)]
 
     def row(self, agent_id: str) -> AgentRow | None:
         """One agent; None when there is no record."""
@@ -94,7 +101,13 @@ def read_wish(raw: str | None) -> Wish | None:
 def counters(answer: object) -> dict[str, int]:
     """The answer of HGETALL on a hash of counters (a flat list or a mapping)."""
     pairs = answer.items() if isinstance(answer, dict) else zip(*[iter(answer)] * 2, strict=True)  # type: ignore[call-overload]
-    return {str(name): int(value) for name, value in pairs if str(value).isdecimal()}
+    return {str(name): count(value) for name, value in pairs}
+
+
+def count(value: object) -> int:
+    """One counter's value; 0 for what is none, and for more than Redis counts to."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def save_agent(tx: Transaction, raw: str | None, agent: Agent) -> str:

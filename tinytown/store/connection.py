@@ -65,6 +65,22 @@ class Connector:
         return None if self.socket is None else self.socket.path
 
     @property
+    def secret_path(self) -> Path:
+        """The password of this user's server on that port, when nobody configured one. Towns may share the server."""
+        host = "localhost" if self.config.host in {"127.0.0.1", "::1", "[::1]"} else self.config.host.lower()
+        return global_dir() / f"redis-{host}-{self.config.port}.secret"
+
+    @property
+    def password(self) -> str | None:
+        """The configured one, else the one that our server on TCP was given: every user can connect to a port."""
+        if self.config.password or self.config.url or self.config.use_socket or not self.is_managed:
+            return self.config.password or None
+        try:
+            return self.secret_path.read_text("ascii") or None
+        except (OSError, ValueError):
+            return None  # it was started by somebody else
+
+    @property
     def url(self) -> str:
         """Where the server is, for people: a password reads ****."""
         if self.config.url:
@@ -145,13 +161,13 @@ class Connector:
 
     def _from_settings(self) -> dict[str, Any]:
         config = self.config
-        options: dict[str, Any] = {"password": config.password or None}
+        options: dict[str, Any] = {"password": self.password}
         if self.socket:
             if config.tls_enabled:
                 raise ConfigInvalid(
                     "redis.tls_enabled needs redis.use_socket = false.", "A Unix socket never leaves this machine."
                 )
-            return options | {"socket_path": self.socket}
+            return options | {"socket_path": self.socket, "is_ours": True}
         if not 1 <= config.port <= 65535:
             raise ConfigInvalid(f"redis.port must be 1 to 65535, not {config.port}.")
         options |= {"host": config.host, "port": config.port, "tls": self.is_tls}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from tinytown.domain.record import load
 
 if TYPE_CHECKING:
     import redis
@@ -57,7 +58,7 @@ def _page(key: str, before: str, client: redis.Redis) -> Any:
 
 def _decode(fields: dict[str, str]) -> dict[str, Any]:
     try:
-        event = json.loads(fields.get("data", "{}"))
+        event = load(fields.get("data", "{}"))
     except ValueError:
         event = {}
     return event if isinstance(event, dict) else {}

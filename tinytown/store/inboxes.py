@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinytown.domain.message import Message, Priority, Unreadable, parse
-from tinytown.domain.record import dump
+from tinytown.domain.record import dump, load
 from tinytown.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -75,10 +74,10 @@ class Inboxes:
 def read_dead_letter(raw: str) -> DeadLetter:
     """Read a list element of `dead`; anything unreadable is shown as it is."""
     try:
-        stored: dict[str, Any] = json.loads(raw)
+        stored: dict[str, Any] = load(raw)
         text, reason, at = (str(stored[name]) for name in ("message", "reason", "at"))
         return DeadLetter(text, reason, at, int(stored["attempts"]), raw)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return DeadLetter(raw, "unreadable dead letter", "", 0, raw)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from tinytown import clock, processes
 from tinytown.config import STATE_DIR, RedisConfig
 from tinytown.errors import Forbidden, Unavailable
+from tinytown.files import create, make_private, write_atomic
 from tinytown.store import binary, saved_file, server_conf, server_log
 from tinytown.store.connection import Connector
 from tinytown.store.saved_file import Command
@@ -66,22 +67,23 @@ class Scratch:
     def _prepare(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)  # what a killed one left
         files = self.connector.folder / server_conf.AOF_FOLDER
-        files.mkdir(mode=0o700, parents=True)
+        make_private(files, parents=True)
         saved_file.write(files / _FILE, "-", self._commands)
-        server_conf.manifest(self.connector).write_text(f"file {_FILE} seq 1 type b\n")
+        write_atomic(server_conf.manifest(self.connector), f"file {_FILE} seq 1 type b\n", sync=False)
         extra = "daemonize no\naof-load-truncated no\nauto-aof-rewrite-percentage 0\n"
-        (self.connector.folder / "redis.conf").write_text(server_conf.text(self.connector) + extra)
+        write_atomic(self.connector.folder / "redis.conf", server_conf.text(self.connector) + extra, sync=False)
 
     def _start(self, found: binary.ServerBinary) -> subprocess.Popen[bytes]:
         import subprocess  # noqa: PLC0415  only saving and restoring need it
 
         dies_with_us = functools.partial(processes.die_with_parent, os.getpid()) if sys.platform == "linux" else None
-        with (self.connector.folder / "redis.out").open("wb") as output:
+        folder = self.connector.folder
+        with open(create(folder / "redis.out"), "wb") as output, (folder / "redis.conf").open("rb") as conf:
             return subprocess.Popen(
-                [os.path.abspath(found.path), "./redis.conf"],
-                cwd=self.connector.folder,
+                [os.path.abspath(found.path), *server_conf.FROM_STDIN],
+                cwd=folder,
                 env=environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=conf,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

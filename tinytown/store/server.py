@@ -79,6 +79,8 @@ class ManagedServer:
             process = self.identity()
             if process is not None:
                 _end(process, timeout_s)
+                if not self.connector.config.use_socket:
+                    self.connector.secret_path.unlink(missing_ok=True)
             self._clean()
             return process is not None
 
@@ -87,10 +89,14 @@ class ManagedServer:
         recorded = Identity.from_dict(files.read_json(self._record))
         if processes.is_alive(recorded):
             return recorded
-        if self._is_inhabited():  # its starter died before it could write the record
+        return self._unrecorded() or self._listener()
+
+    def _unrecorded(self) -> Identity | None:
+        """The server that was started here and is not in the record (yet)."""
+        if self._is_inhabited():
             with contextlib.suppress(OSError, ValueError):
                 return processes.identity(int((self.folder / "redis.pid").read_text()))
-        return self._listener()
+        return None
 
     def look(self) -> Answer:
         """Knock at the server's address, at most two time-outs long. Changes nothing."""
@@ -131,36 +137,48 @@ class ManagedServer:
     def _start(self, deadline: float) -> None:
         found = binary.find(self.connector.config, self.connector.root)
         self._prepare()
-        log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        output = self._run(found)
+        log_start, output = self._log_end(), self._run(found)
         while (answer := self.look()) is not Answer.READY:
             if answer is Answer.NOBODY and not self._is_inhabited():
-                raise server_log.explain(output + server_log.since(self.log_path, log_start), found, self.connector)
+                told = output + server_log.since(self.log_path, log_start)
+                if not server_log.was_mended(told, self.connector):
+                    raise server_log.explain(told, found, self.connector)
+                log_start, output = self._log_end(), self._run(found)
             if clock.monotonic() > deadline:
                 told = server_log.last_lines(server_log.since(self.log_path, log_start))
                 raise Unavailable(f"Redis was started but does not answer yet: {told}", f"See {self.log_path}")
             clock.sleep(POLL_S)
-        process = self.identity()
+        process = self._unrecorded()  # never who else may listen: what is recorded and lives is never replaced
         record = {"version": found.version_text, "name": found.name} | (process.to_dict() if process else {})
         files.write_atomic(self._record, json.dumps(record))
 
+    def _log_end(self) -> int:
+        return self.log_path.stat().st_size if self.log_path.exists() else 0
+
     def _prepare(self) -> None:
-        conf = server_conf.text(self.connector)
-        if self.connector.config.persist:
-            server_conf.place_append_only_files(self.connector)
-        self._clean()
         try:
+            self._close_port()
+            conf = server_conf.text(self.connector)
+            if self.connector.config.persist:
+                server_conf.place_append_only_files(self.connector)
+            self._clean()
             if self.connector.socket_path is not None:
                 self.connector.socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
                 os.truncate(self.log_path, 0)
             files.write_atomic(self.folder / "redis.conf", conf)
         except OSError as error:
-            raise Forbidden(f"Cannot write in {self.folder}: {error.strerror}.") from error
+            raise Forbidden(f"Cannot write {error.filename or self.folder}: {error.strerror}.") from error
+
+    def _close_port(self) -> None:
+        """A server on TCP gets a password in any case; one that was made stays until `stop`: open clients have it."""
+        if not self.connector.config.use_socket and not self.connector.password:
+            files.make_private(self.connector.secret_path.parent, parents=True)
+            files.write_atomic(self.connector.secret_path, os.urandom(32).hex())
 
     def _run(self, found: ServerBinary) -> str:
         """Start the daemon; returns what it said before it left for the background."""
-        argv = [os.path.abspath(found.path), "./redis.conf"]  # relative: a folder's path may be of any length
+        argv = [os.path.abspath(found.path), *server_conf.FROM_STDIN]
         life = self._new_life()
         try:
             if os.environ.keys() & {"NOTIFY_SOCKET", "INVOCATION_ID"} and shutil.which("systemd-run"):
@@ -177,19 +195,20 @@ class ManagedServer:
         import subprocess  # noqa: PLC0415  only a start needs it
 
         try:
-            done = subprocess.run(
-                argv,
-                cwd=self.folder,
-                env=environment(),
-                pass_fds=(life,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,
-                timeout=START_TIMEOUT_S,
-                check=False,
-            )
+            with (self.folder / "redis.conf").open("rb") as conf:
+                done = subprocess.run(
+                    argv,
+                    cwd=self.folder,
+                    env=environment(),
+                    pass_fds=(life,),
+                    stdin=conf,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    umask=0o077,
+                    timeout=START_TIMEOUT_S,
+                    check=False,
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             return False, str(error)
         return done.returncode == 0, done.stdout.decode("utf-8", "replace")
@@ -262,6 +281,7 @@ class ManagedServer:
     def _clean(self) -> None:
         """Remove what a dead server left; the socket only when nobody listens on it."""
         stale = [self._record, self.folder / "redis.pid"]
+        stale += [*self.folder.glob("temp-*.aof"), *self.folder.glob("temp-*.rdb")]  # a rewrite it did not finish
         path = self.connector.socket_path
         if path is not None and path.is_socket():
             knock = self._knock()
@@ -276,7 +296,7 @@ class ManagedServer:
     @contextlib.contextmanager
     def _locked(self, deadline: float) -> Iterator[None]:
         try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            files.make_private(self.folder)
         except OSError as error:
             raise Forbidden(f"Cannot write {self.folder}: {error.strerror}.") from error
         lock = files.FileLock(self.folder / "redis.lock")

@@ -10,6 +10,8 @@ from tinytown.files import write_atomic
 from tinytown.sockets import LIMIT
 from tinytown.store.connection import Connector, is_loopback
 
+# A path Redis takes for a pattern: in a folder `a[1]` or `*` it would read no configuration, or that of others.
+FROM_STDIN = ("-",)
 AOF_FOLDER = "appendonlydir"  # Redis' own name for it
 _WILDCARDS = {"*", "-*", "0.0.0.0", "::", "-::*", "::*"}  # noqa: S104  named to be recognised
 
@@ -30,8 +32,8 @@ def text(connector: Connector) -> str:
         f"appendfilename {quote(aof_file(connector).name)}",
         *(_socket_lines(connector) if config.use_socket else _tcp_lines(connector)),
     ]
-    if config.password:
-        lines.append(f"requirepass {quote(config.password)}")
+    if connector.password:
+        lines.append(f"requirepass {quote(connector.password)}")
     return "\n".join(lines) + "\n"
 
 

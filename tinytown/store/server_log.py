@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tinytown.store.connection import Connector
 
 LINES_SHOWN = 3
 _PREFIX = re.compile(r"\d+:[A-Z] .*?\d\d:\d\d:\d\d\.\d+ ([.\-*#]) ")
+
+_CUT_SHORT = re.compile(r"AOF (.+)\.(\d+)\.incr\.aof loaded anyway .*\n.*the truncated file is not the last file")
 
 # What the log says -> the error, its line, its remedy; the first that fits.
 _CASES: tuple[tuple[str, type[TinytownError], str, str], ...] = (
@@ -84,6 +87,20 @@ def explain(text: str, found: ServerBinary, connector: Connector) -> TinytownErr
     }
     error, line, remedy = next(case[1:] for case in _CASES if re.search(case[0], text))
     return error(line.format(**facts), remedy.format(**facts))
+
+
+def was_mended(text: str, connector: Connector) -> bool:
+    """Redis refused a file with a torn end because it has begun another, and has cut that end off: it will start now.
+
+    Only where the files behind it are empty, as a power loss at the beginning of a rewrite leaves them: what they
+    held would be without what was before it.
+    """
+    cut = _CUT_SHORT.search(text)
+    if cut is None:
+        return False
+    files = server_conf.manifest(connector).parent.glob(f"{glob.escape(cut[1])}.*.incr.aof")
+    later = [file for file in files if int(file.name.split(".")[-3]) > int(cut[2])]
+    return bool(later) and all(file.stat().st_size == 0 for file in later)
 
 
 def port_in_use(connector: Connector) -> Unavailable:

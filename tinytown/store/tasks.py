@@ -27,7 +27,7 @@ class Tasks:
     def get(self, task_id: str) -> tuple[str, Task] | None:
         """Raw text and record; None when there is none (or none that can be read)."""
         raw = self._store.call(lambda r: r.get(self._keys.task(task_id)))
-        task = read_task(raw)
+        task = read_task(raw, task_id)
         return None if task is None else (raw, task)
 
     def raws(self, task_ids: Sequence[str]) -> list[str | None]:
@@ -40,7 +40,9 @@ class Tasks:
 
     def many(self, task_ids: Sequence[str]) -> list[Task]:
         """The records that are there, in order."""
-        return [task for raw in self.raws(task_ids) if (task := read_task(raw)) is not None]
+        wanted = list(task_ids)
+        pairs = zip(wanted, self.raws(wanted), strict=True)
+        return [task for task_id, raw in pairs if (task := read_task(raw, task_id)) is not None]
 
     def ids(self, states: Iterable[TaskState]) -> list[str]:
         """Ids of the tasks in these states, state by state, oldest first."""
@@ -63,11 +65,12 @@ def _mget(keys: list[str], client: redis.Redis) -> Any:
     return client.mget(keys)
 
 
-def read_task(raw: str | None) -> Task | None:
-    """The record in this text; None when there is none or it cannot be read."""
+def read_task(raw: str | None, task_id: str) -> Task | None:
+    """The record in this text; None when there is none, it cannot be read or is another task's (copied by hand)."""
     if raw is None:
         return None
     try:
-        return Task.from_json(raw)
+        task = Task.from_json(raw)
     except ValueError:
         return None
+    return task if task.id == task_id else None

@@ -11,6 +11,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 from redis.retry import Retry
 
 from tinytown import clock
+from tinytown.errors import Forbidden
 from tinytown.sockets import SocketPath
 
 RETRIES = 3
@@ -72,13 +73,21 @@ def _is_final(error: Exception) -> bool:
 class UnixConnection(UnixDomainSocketConnection):
     """Reaches a socket whose path is longer than an address."""
 
-    def __init__(self, socket_path: SocketPath, **options: Any) -> None:
+    def __init__(self, socket_path: SocketPath, *, is_ours: bool = False, **options: Any) -> None:
         super().__init__(path=str(socket_path.path), **options)  # type: ignore[no-untyped-call]
         self._socket_path = socket_path
+        self._is_ours = is_ours
 
     def _connect(self) -> Any:
         self.path = self._socket_path.address
-        return super()._connect()  # type: ignore[no-untyped-call]
+        connected = super()._connect()  # type: ignore[no-untyped-call]
+        if self._is_ours and not self._socket_path.is_served_by_owner(connected):
+            connected.close()
+            raise Forbidden(
+                f"The server at {self._socket_path.path} was started by another user.",
+                "Set redis.socket_path to a folder that only you can write in.",
+            )
+        return connected
 
 
 class _Waiting:

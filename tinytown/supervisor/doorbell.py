@@ -11,6 +11,8 @@ from typing import Any
 
 from tinytown.sockets import SocketPath
 
+AT_ONCE = 1000
+
 
 class Doorbell:
     """The supervisor's end. Its folder is 0700, so only this user reaches it."""
@@ -20,8 +22,8 @@ class Doorbell:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path.address)  # the lock is ours: whoever bound it is dead
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        os.fchmod(self._socket.fileno(), 0o600)  # before it has a name: it is never wider
         self._socket.bind(path.address)
-        os.chmod(path.address, 0o600)
 
     @property
     def fd(self) -> int:
@@ -29,14 +31,15 @@ class Doorbell:
         return self._socket.fileno()
 
     def answer(self, status: Callable[[], dict[str, Any]]) -> bool:
-        """Read all that came; True when a wish changed."""
-        rung = False
+        """Read what came (of a crowd some: the rest is there the next time); True when a wish changed."""
+        rung, told = False, b""
         with contextlib.suppress(BlockingIOError):
-            while True:
+            for _ in range(AT_ONCE):
                 question, sender = self._socket.recvfrom(64)
                 if question == b"status" and sender:
+                    told = told or json.dumps(status()).encode()
                     with contextlib.suppress(OSError):
-                        self._socket.sendto(json.dumps(status()).encode(), sender)
+                        self._socket.sendto(told, sender)
                 else:
                     rung = True
         return rung

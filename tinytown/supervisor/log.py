@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tinytown import clock
+from tinytown.terminal import harmless
 
 KEPT_BYTES = 5_000_000
 
@@ -23,7 +24,7 @@ class SupervisorLog:
     def write(self, line: str) -> None:
         """One line, with the time."""
         with contextlib.suppress(OSError, ValueError):
-            sys.stdout.write(f"{clock.now().astimezone():%H:%M:%S} {line}\n")
+            sys.stdout.write(f"{clock.now().astimezone():%H:%M:%S} {harmless(line)}\n")
             sys.stdout.flush()
             self._bound()
 

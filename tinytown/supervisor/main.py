@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tinytown import clock, processes
 from tinytown.errors import Conflict, Unavailable
-from tinytown.files import read_json, write_atomic
+from tinytown.files import make_private, read_json, remove_half_written, write_atomic
 from tinytown.services import supervision
 from tinytown.store import failures  # noqa: F401  needed when Redis fails, maybe long after an upgrade replaced the file
 from tinytown.supervisor.log import SupervisorLog
@@ -23,12 +23,13 @@ LOCK_WITHIN_S = 5.0
 def run(town: Town) -> NoReturn:
     """Supervise the town in this process until it is told to stop. Does not return on success: the process ends.
 
-    Raises Conflict when another supervisor has the town, Unavailable when its Redis cannot be started.
+    Raises Conflict when another supervisor has the town, Unavailable when its Redis cannot be started, Forbidden.
     """
     if sys.platform != "linux":
         raise Unavailable(
             "tt supervise needs Linux.", "Without pidfd, PDEATHSIG and subreapers a model could outlive its actor."
         )
+    make_private(town.state_dir)
     lock = town.supervisor_lock
     deadline = clock.monotonic() + LOCK_WITHIN_S
     while not lock.acquire():
@@ -44,6 +45,8 @@ def run(town: Town) -> NoReturn:
     log = SupervisorLog(town.state_dir / "supervisor.log")
     if town.ensure_redis():
         log.write("📡 Redis started")
+    for folder in (town.state_dir, *town.state_dir.glob("agents/*")):
+        remove_half_written(folder)
     me = processes.own()
     write_atomic(town.state_dir / "supervisor.json", json.dumps(me.to_dict()))
     code = 1

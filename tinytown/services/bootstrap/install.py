@@ -22,7 +22,7 @@ from tinytown import ids
 from tinytown.config import RedisConfig
 from tinytown.domain.outcome import OutcomeKind
 from tinytown.errors import Conflict, Forbidden, Invalid, RedisVersionTooOld, TinytownError, Unavailable
-from tinytown.files import FileLock
+from tinytown.files import FileLock, make_private, write_atomic
 from tinytown.model_cli import catalog
 from tinytown.model_cli.catalog import ModelCli
 from tinytown.services.bootstrap import sources
@@ -80,7 +80,7 @@ def bootstrap(request: Request, progress: Progress) -> Installed:
         raise Unavailable("tt bootstrap needs Linux.", binary.install_hint())
     lock = FileLock(home() / "bootstrap.lock")
     try:
-        home().mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home(), parents=True)
         if not lock.acquire():
             raise Conflict("Another bootstrap is running.", f"Watch it with: tail -f {log_path()}")
         found = None if request.force else _present(wanted)
@@ -231,7 +231,7 @@ def _found_by_towns() -> ServerBinary | None:
 def _by_model(job: Job, cli: ModelCli) -> None:
     """Let a model CLI do it. What it says it did is checked like everything else."""
     prompt, file = _prompt(job), home() / PROMPT_FILE
-    file.write_text(prompt)
+    write_atomic(file, prompt, sync=False)
     try:
         outcome = job.drive(cli, prompt, MODEL_WITHIN_S)
     finally:

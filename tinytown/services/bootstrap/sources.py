@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -46,11 +47,11 @@ def given(origin: str, sha256: str | None) -> Source:
     if origin.endswith(TARBALLS):
         if is_url:
             return Source(origin, lambda job: job.build(job.download(origin, sha256 or "")))
-        return Source(origin, lambda job: _from_file(job, Path(origin).expanduser().absolute(), sha256))
+        return Source(origin, lambda job: _from_file(job, Path(os.path.expanduser(origin)).absolute(), sha256))
     if is_url:
         base = origin.rstrip("/")
         return Source(origin, lambda job: _from_releases(job, base, f"{base}/{HASHES_NAME}"))
-    return Source(origin, lambda job: _from_folder(job, Path(origin).expanduser().absolute()))
+    return Source(origin, lambda job: _from_folder(job, Path(os.path.expanduser(origin)).absolute()))
 
 
 def from_upstream(job: Job) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinytown import processes
 from tinytown.domain.message import Unreadable, parse
 from tinytown.domain.outcome import OutcomeKind
+from tinytown.domain.record import load
 from tinytown.domain.states import AgentState
 from tinytown.errors import RedisAway, TinytownError
-from tinytown.files import FileLock
+from tinytown.files import FileLock, half_written
 from tinytown.ids import SUPERVISOR_ID
 from tinytown.services import servers, supervision, systemd, unit_file
 from tinytown.services.doctor.check import Check, Level, of_error
@@ -27,7 +24,6 @@ from tinytown.town import Town
 SYSTEMD_WITHIN_S = 1.5
 NEARLY_FULL = 0.9
 START = "Start it with: tt supervise --detach"
-_LEFT_BESIDE = re.compile(r".+\.(\d+)\.tmp")
 
 
 class Server(NamedTuple):
@@ -71,7 +67,7 @@ def leftovers(town: Town) -> Check:
     if held:
         remedy = "Wait for it; if it stays so, see: ps aux | grep 'tt '"
         return Check("leftovers", Level.WARN, f"a command holds {', '.join(held)} now", remedy)
-    half = [entry.name for entry in _entries(folder) if _is_half_written(entry.name)]
+    half = [path.name for path in half_written(folder)]
     if half:
         return Check(
             "leftovers", Level.WARN, f"half-written files: {', '.join(half[:5])}", f"Remove them from {folder}"
@@ -221,7 +217,7 @@ def _held(town: Town, found: list[AgentStatus]) -> Iterator[Check]:
         if raw is None:
             continue
         try:
-            told = json.loads(raw)
+            told = load(raw)
             kind, detail = str(told["kind"]), str(told["detail"])
         except (ValueError, TypeError, KeyError):
             kind, detail = "unknown", ""
@@ -253,17 +249,3 @@ def _appendfsync(town: Town) -> str | None:
     except TinytownError:
         return None
     return answer.get("appendfsync") if isinstance(answer, dict) else None
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return []
-
-
-def _is_half_written(name: str) -> bool:
-    """A file beside the one it was to replace, whose writer is gone."""
-    found = _LEFT_BESIDE.fullmatch(name)
-    return found is not None and processes.identity(int(found[1])) is None

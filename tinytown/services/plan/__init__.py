@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinytown import ids
+from tinytown import ids, toml
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG, Task
 from tinytown.errors import Conflict, Forbidden, Invalid, NotFound
@@ -56,7 +56,8 @@ def init(town: Town) -> Path:
     """Make a plan with an example. Raises Conflict when there is a file, Forbidden."""
     target = path(town)
     try:
-        with target.open("x", encoding="utf-8") as stream:
+        fd = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+        with open(fd, "w", encoding="utf-8") as stream:
             stream.write(TEMPLATE)
     except FileExistsError as error:
         raise Conflict(f"{toml_file.NAME} exists already.", "See it with: tt plan") from error
@@ -189,8 +190,9 @@ def _table(plan: Plan, task: Task, plan_id_of: Mapping[str, str], names: Mapping
 
 
 def _text_of(target: Path) -> str | None:
+    """The file without the byte order mark that some editors put before it; a pull that changes it leaves that out."""
     try:
-        return target.read_bytes().decode("utf-8")
+        return toml.text_of(target).removeprefix("\ufeff")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG
-from tinytown.errors import Invalid
+from tinytown.errors import Invalid, brief
 from tinytown.services.plan.toml_file import NAME, Document, Table
 
 LONGEST_ID = 200
@@ -81,7 +81,7 @@ def _check_meta(meta: Table) -> None:
         if key in META and not isinstance(value, str):
             raise Invalid(f"{NAME}: '{key}' in [meta] must be a text.")
         if near:
-            raise Invalid(f"{NAME}: unknown key '{key}' in [meta].", f"Did you mean '{near}'?")
+            raise Invalid(f"{NAME}: unknown key '{brief(key)}' in [meta].", f"Did you mean '{near}'?")
 
 
 def _where(line: int | None, number: int) -> str:
@@ -90,7 +90,7 @@ def _where(line: int | None, number: int) -> str:
 
 def _entry(table: Table, where: str) -> Entry:
     named = table.get("id")
-    who = f"{where}: task '{named}'" if isinstance(named, str) else where
+    who = f"{where}: task '{brief(named)}'" if isinstance(named, str) else where
     for key, value in table.items():
         if key in _TEXTS:
             fits = isinstance(value, str)
@@ -120,7 +120,7 @@ def _check_texts(values: Mapping[str, Any], who: str) -> None:
 def _refuse_key(key: str, who: str) -> NoReturn:
     near = _nearest(key, KEYS)
     remedy = f"Did you mean '{near}'?" if near else f"Known: {', '.join(KEYS)}."
-    raise Invalid(f"{who}: unknown key '{key}'.", remedy)
+    raise Invalid(f"{who}: unknown key '{brief(key)}'.", remedy)
 
 
 def _nearest(text: str, known: Iterable[str]) -> str | None:
@@ -133,7 +133,7 @@ def _status(text: str, who: str) -> TaskState:
     try:
         return TaskState(text)
     except ValueError as error:
-        raise Invalid(f"{who}: unknown status '{text}'.", f"Valid: {', '.join(TaskState)}") from error
+        raise Invalid(f"{who}: unknown status '{brief(text)}'.", f"Valid: {', '.join(TaskState)}") from error
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def _check_references(entries: Sequence[Entry], known: Mapping[str, object], doc
                     near = _nearest(other, known)
                     where = _where(document.line_of(number), number)
                     raise Invalid(
-                        f"{where}: task '{entry.id}' {what} '{other}', which is not in the plan.",
+                        f"{where}: task '{entry.id}' {what} '{brief(other)}', which is not in the plan.",
                         f"Did you mean '{near}'?" if near else None,
                     )
 

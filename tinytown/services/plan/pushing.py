@@ -84,7 +84,7 @@ def _agents(town: Town, loaded: Plan, ids: dict[str, str], *, reset: bool) -> di
     needed = dict.fromkeys(
         loaded.agent_of(entry) or ""
         for entry, raw in zip(doubtful, raws, strict=True)
-        if _is_open(entry, read_task(raw), reset=reset)
+        if _is_open(entry, read_task(raw, ids[entry.id]), reset=reset)
     )
     if needed:
         what = "an agent that does not exist" if len(needed) == 1 else "agents that do not exist"
@@ -317,7 +317,7 @@ class _Step:
         wanted = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in self._raws]
         for task_id, raw in zip(wanted, self._job.town.store.tasks.raws(wanted), strict=True):
             self._raws[task_id] = raw
-            if (task := read_task(raw)) is not None:
+            if (task := read_task(raw, task_id)) is not None:
                 self._tasks[task_id] = task
 
     def _open(self, task_ids: list[str] | None) -> list[Task]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinytown import toml
 from tinytown.errors import Invalid
 
 NAME = "tasks.toml"
@@ -54,11 +54,11 @@ class Document:
 def parse(text: str) -> Document:
     """Read the text. Raises Invalid when it is not TOML, or `tasks` is no array of tables."""
     lines = text.split("\n")
-    with contextlib.suppress(_Odd, tomllib.TOMLDecodeError, RecursionError):
+    with contextlib.suppress(_Odd, ValueError):
         return _by_blocks(lines)
     try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = toml.decode(text)
+    except ValueError as error:
         raise Invalid(f"{NAME}: not valid TOML: {error}", "Correct the file.") from error
     tasks = data.pop("tasks", [])
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
@@ -134,13 +134,13 @@ def _by_blocks(lines: list[str]) -> Document:
 def _complex_at(lines: list[str], bounds: list[int], n: int) -> tuple[Table, Table, int]:
     """The block at bound `n`, which may go on behind a bound that is part of a text; and the next bound."""
     for m in range(n + 1, min(n + 1 + _FALSE_HEADERS, len(bounds))):
-        with contextlib.suppress(tomllib.TOMLDecodeError):
+        with contextlib.suppress(ValueError):
             return *_complex(lines[bounds[n] : bounds[m]]), m
     raise _Odd
 
 
 def _loads(lines: list[str]) -> Table:
-    return tomllib.loads("\n".join([*lines, ""]))
+    return toml.decode("\n".join([*lines, ""]))
 
 
 def _simple(lines: list[str], start: int, end: int) -> Table | None:
@@ -192,7 +192,7 @@ def _spliced(document: Document, changes: Mapping[int, Mapping[str, str]], added
 
 def _changed(lines: list[str], task: Table, values: Mapping[str, str]) -> list[str]:
     """The block with these values: in their old places, new ones after the last plain line (else after the header)."""
-    for places in (_plain_lines(lines), [0]):
+    for places in _plain_lines(lines):
         out = list(lines)
         below = places[-1]
         for key, value in values.items():
@@ -210,10 +210,16 @@ def _changed(lines: list[str], task: Table, values: Mapping[str, str]) -> list[s
     return lines  # the comparison of the whole will find it
 
 
-def _plain_lines(lines: list[str]) -> list[int]:
-    """The header and the lines `key = value` of the task itself, not those of a table below it."""
-    end = next((n for n, line in enumerate(lines[1:], 1) if _TABLE.match(line)), len(lines))
-    return [0, *(n for n in range(1, end) if _PAIR.match(lines[n]))]
+def _plain_lines(lines: list[str]) -> Iterator[list[int]]:
+    """The header and the lines `key = value` of the task itself, not those of a table below it; guess after guess.
+
+    What looks like the head of a table may be a line of a text.
+    """
+    plain = [n for n in range(1, len(lines)) if _PAIR.match(lines[n])]
+    heads = [n for n in range(1, len(lines)) if _TABLE.match(lines[n])]
+    for end in (*heads[:_FALSE_HEADERS], len(lines)):
+        yield [0, *(n for n in plain if n < end)]
+    yield [0]
 
 
 def _key(line: str) -> str | None:
@@ -227,5 +233,5 @@ def _is(lines: list[str], task: Table) -> bool:
         return found == task
     try:
         return _complex(lines)[0] == task
-    except (_Odd, tomllib.TOMLDecodeError):
+    except (_Odd, ValueError):
         return False

@@ -1,0 +1,1 @@
+"""The chaos run: a real town, real trouble, and a reading of everything afterwards (`scripts/chaos`)."""

@@ -1,0 +1,282 @@
+"""One run from its first process to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos import rest, script, verdict
+from chaos.commands import Callers
+from chaos.trouble import STATES, Trouble
+from chaos.verdict import Accepted, Reading
+from chaos.witness import Witness
+from chaos.world import ROLE, ROUNDS, World
+from tests.support import invariants
+from tinytown import processes
+from tinytown.errors import TinytownError, Unavailable
+from tinytown.services import agents
+from tinytown.town import open_town
+
+CHECKOUT = Path(__file__).parents[1]
+TICK_S = 0.01
+STRIKE_S = 0.075  # on average
+SAMPLE_S = 0.25
+CHECK_S = 10.0
+TELL_S = 1.0
+ENOUGH_S = 45.0  # of trouble, in which every state must be hit
+KILLS_A_MINUTE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is asked for. Times in seconds."""
+
+    seed: int
+    agents: int
+    tasks: int
+    seconds: float
+    settle_s: float
+    writers: int
+    limited: bool
+    keep: bool
+
+
+@dataclass
+class Run:
+    """`all` does it; what it leaves in its attributes is for the report."""
+
+    folder: Path
+    options: Options
+    violations: list[str] = field(default_factory=list)
+    checks: int = 0
+    trouble_s: float = 0.0
+    settled_s: float = 0.0
+    retried: int = 0
+    world: World = field(init=False)
+    proxy: subprocess.Popen[bytes] = field(init=False)
+    callers: Callers = field(init=False)
+    trouble: Trouble = field(init=False)
+    witness: Witness = field(init=False)
+    accepted: Accepted = field(init=False)
+    reading: Reading = field(init=False)
+    _writers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def all(self) -> list[str]:
+        """Everything, in order; the violations."""
+        options = self.options
+        say(f"Seed {options.seed}: {options.agents} agents, {options.tasks} tasks, {options.seconds:g} s of trouble.")
+        self._start()
+        self._make_trouble()
+        self._settle()
+        self.reading = verdict.read(self.world, self.accepted, limited=options.limited)
+        self.violations += self.reading.violations
+        if options.limited:
+            self._go_on()
+        self._stop()
+        self.violations += self._afterthoughts()
+        return self.violations
+
+    def _start(self) -> None:
+        options = self.options
+        self.world = world = World(self.folder, [f"a{n:02}" for n in range(options.agents)], limited=options.limited)
+        world.tt("supervise", "--detach")
+        for name in world.names:
+            agents.spawn(world.town, agents.SpawnRequest(name, cli=world.cli_of(name), rounds=ROUNDS, role=ROLE))
+        between = [str(world.town.state_dir / "redis.sock"), str(world.folder / "proxy"), str(options.seed)]
+        self.proxy = subprocess.Popen(
+            [sys.executable, "-m", "chaos.proxy", *between], stdin=subprocess.PIPE, cwd=CHECKOUT
+        )
+        self.callers = Callers(world, random.Random(f"commands {options.seed}"))  # noqa: S311  no secret
+        self.trouble = Trouble(world, self.callers, random.Random(options.seed), self.proxy)  # noqa: S311
+        self.witness = Witness(world)
+        journals = [world.folder / f"writer-{number}" for number in range(options.writers)]
+        for path in journals:
+            path.touch()
+        self.accepted = Accepted(journals)
+        self._writers = [self._writer(number, path) for number, path in enumerate(journals)]
+
+    def _writer(self, number: int, journal: Path) -> subprocess.Popen[bytes]:
+        options = self.options
+        share = options.tasks // options.writers + (number < options.tasks % options.writers)
+        asked = [str(self.world.root), str(journal), f"{options.seed}-{number}", str(share), str(options.seconds * 0.9)]
+        asked.append("limited" if options.limited else "unlimited")
+        return subprocess.Popen(
+            [sys.executable, "-m", "chaos.writer", *asked, *self.world.names],
+            cwd=CHECKOUT, env=self.world.environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def _make_trouble(self) -> None:
+        """In the second half the supervisor is left alive, so that its growth can be seen."""
+        started = time.monotonic()
+        end = started + self.options.seconds
+        checker = threading.Thread(target=self._check_until, args=(end,))
+        checker.start()
+        strike_at, sample_at, tell_at = started, started, started
+        while (now := time.monotonic()) < end:
+            self.trouble.spares_supervisor = now - started > self.options.seconds / 2
+            while strike_at <= now:  # what was late is made up for
+                self.trouble.strike()
+                strike_at += self.trouble.choice.uniform(0, 2 * STRIKE_S)
+            if self.trouble.kills.total() < (now - started) * KILLS_A_MINUTE / 60 * 1.1:  # on a slow machine, too
+                self.trouble.kill()
+            self.trouble.tend()
+            if now >= sample_at:
+                self.accepted.read_on()
+                self.witness.look()
+                sample_at = time.monotonic() + SAMPLE_S
+            self.callers.look(*self._nameable())
+            if now >= tell_at:
+                self._tell(f"trouble {now - started:3.0f}/{self.options.seconds:.0f} s")
+                tell_at = now + TELL_S
+            self._reap()
+            time.sleep(TICK_S)
+        self.trouble_s = time.monotonic() - started
+        self.trouble.calm()
+        checker.join()
+
+    def _nameable(self) -> tuple[list[str], list[str]]:
+        """Tasks that a command may complete, and those that it may end in any way; the newest are open."""
+        newest = list(self.accepted.tasks.items())[-200:]
+        ends = {behaviour.name: behaviour.end for behaviour in (*script.BEHAVIOURS, *script.HOPELESS)}
+        return (
+            [task_id for task_id, name in newest if ends[name] == script.SUCCEEDS],
+            [task_id for task_id, name in newest if ends[name] is script.ANY],
+        )
+
+    def _check_until(self, end: float) -> None:
+        """The invariants that hold at any moment, now and then, by somebody who may wait for Redis."""
+        town = open_town(str(self.world.root))
+        while time.monotonic() + CHECK_S < end:
+            time.sleep(CHECK_S)
+            with contextlib.suppress(Unavailable):
+                self.violations += invariants.violations(town, settled=False)
+                self.checks += 1
+        town.store.close()
+
+    def _settle(self) -> None:
+        """No trouble any more: every agent of the beginning works again, and all work is done."""
+        started = time.monotonic()
+        last = ["nothing was looked at yet"]
+        while last and time.monotonic() < started + self.options.settle_s:
+            self._pass_time()
+            last = self._unsettled()
+            self._tell(f"settling {time.monotonic() - started:3.0f}/{self.options.settle_s:.0f} s")
+            time.sleep(SAMPLE_S)
+        self.settled_s = time.monotonic() - started
+        self.violations += [f"not settled after {self.settled_s:.0f} s: {line}" for line in last]
+
+    def _pass_time(self) -> None:
+        self.callers.judge()
+        self.trouble.tend()
+        self.witness.look()
+        self.accepted.read_on()
+        self._reap()
+
+    def _unsettled(self, *, given_up_too: bool = False) -> list[str]:
+        """What the town still has to do; cheap questions first."""
+        if any(writer.poll() is None for writer in self._writers):
+            return ["writers are at work"]
+        if self.callers.running:
+            return ["commands are under way"]
+        limited = self.options.limited and not given_up_too
+        try:
+            waiting = rest.revive(self.world, given_up_too=not limited)
+            waiting += rest.open_work(self.world, limited=limited)
+            return waiting or invariants.violations(self.world.town, settled=True, accepted=self.accepted.messages)
+        except TinytownError as error:
+            return [f"{type(error).__name__}: {error}"]
+
+    def _go_on(self) -> None:
+        """What was given up has a way forward: started again and retried, all of it is done."""
+        self.retried = rest.retry_failed(self.world)
+        deadline = time.monotonic() + self.options.settle_s
+        last = ["nothing was looked at yet"]
+        while last and time.monotonic() < deadline:
+            self._pass_time()
+            last = self._unsettled(given_up_too=True)
+            self._tell("what was given up is tried again")
+            time.sleep(SAMPLE_S)
+        self.violations += [f"given up, and no way forward: {line}" for line in last]
+        after = verdict.read(self.world, self.accepted, limited=False)
+        self.violations += after.violations
+
+    def _stop(self) -> None:
+        """By the town's own command, after which nothing of it may live."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.world.tt("stop", "--all")
+        self.world.town.store.close()
+        self._end_helpers()
+        deadline = time.monotonic() + 5
+        while (left := self._living()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.violations += [f"outlived tt stop --all: {line}" for line in left]
+        folder = self.world.town.state_dir
+        self.violations += [f"a socket is left: {path.name}" for path in folder.rglob("*") if path.is_socket()]
+
+    def _afterthoughts(self) -> list[str]:
+        """What the run itself must have been for its silence to mean something."""
+        found = [f"writer: exit {w.returncode}" for w in self._writers if w.returncode]
+        found += [f"a writer met: {text} ({count} times)" for text, count in self.accepted.errors.items()]
+        found += self.witness.violations + self.callers.complaints + self.witness.grown()
+        if self.trouble_s >= ENOUGH_S:
+            missed = [(t, s) for t, states in STATES.items() for s in states if not self.trouble.kills[t, s]]
+            found += [f"no {target} was killed while {state}: the run proves too little" for target, state in missed]
+            rate = self.trouble.kills.total() / self.trouble_s * 60
+            if rate < KILLS_A_MINUTE:
+                found.append(f"only {rate:.0f} kills a minute; at least {KILLS_A_MINUTE} are wanted")
+        return list(dict.fromkeys(found))
+
+    def close(self) -> None:
+        """End by force whatever is left."""
+        self._end_helpers()
+        for _ in range(20):
+            left = processes.descendants(os.getpid())
+            if not left:
+                break
+            processes.kill_all(left, signal.SIGKILL)
+            self._reap()
+            time.sleep(0.05)
+
+    def _end_helpers(self) -> None:
+        """Processes of the run itself."""
+        for process in [*self._writers, *([self.proxy] if hasattr(self, "proxy") else [])]:
+            process.kill()
+            process.wait()
+        if hasattr(self, "callers"):
+            self.callers.abandon()
+
+    def _living(self) -> list[str]:
+        self._reap()
+        lines = []
+        for process in processes.descendants(os.getpid()):
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                lines.append(f"pid {process.pid}: {command.decode(errors='replace').strip()}")
+        return lines
+
+    def _reap(self) -> None:
+        """Collect the orphans that ended; those that we started ourselves are waited for where they were started."""
+        own = {w.pid for w in self._writers} | {self.proxy.pid} | {typed.process.pid for typed in self.callers.running}
+        for text in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if int(text) not in own and processes.identity(int(text)) is None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(int(text), os.WNOHANG)
+
+    def _tell(self, what: str) -> None:
+        """Progress: one line that is written over, on a terminal."""
+        if sys.stderr.isatty():
+            counts = f"{self.trouble.kills.total()} kills, {len(self.accepted.tasks)} tasks accepted"
+            print(f"\r\033[K{what}: {counts}, {len(self.violations)} violations", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)  # noqa: T201
