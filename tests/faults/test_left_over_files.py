@@ -22,7 +22,8 @@ def test_of_an_actor(town: RunningTown) -> None:
     town.kill(ann)
     town.wait_idle("ann")
     town.task_done("ann")
-    assert sorted(path.name for path in folder.iterdir()) == ["actor.json", "round.json"]
+    names = ["actor.json", "round.json"]
+    town.wait(lambda: sorted(path.name for path in folder.iterdir()) == names, "nothing else")  # it may be writing one
 
 
 def test_of_an_agent_that_ended(town: RunningTown) -> None:
@@ -59,6 +60,9 @@ def test_of_a_server(town: RunningTown) -> None:
     town.wait_idle("ann")
     half = town.town.state_dir / f"temp-rewriteaof-bg-{GONE}.aof"
     half.write_bytes(b"x" * 1000)
+    conf = town.town.state_dir / f"redis.conf.{GONE}.tmp"
+    conf.write_text("port 0")
     town.kill_redis()
     town.task_done("ann")
     assert not half.exists()
+    assert not conf.exists()

@@ -236,3 +236,9 @@ def test_an_event_with_half_a_change(town: Town) -> None:
     town.store.redis.xadd(town.store.keys.events, {"data": json.dumps(event)})
     ran = tt(["--town", str(town.root), "history"], town.root)
     assert (ran.code, "by hand" in ran.out) == (0, True)
+
+
+def test_a_byte_order_mark_before_settings(tmp_path: Path) -> None:
+    """Some editors put one there."""
+    (tmp_path / "tinytown.toml").write_bytes(b'\xef\xbb\xbfname = "x"\n')
+    assert config.load(tmp_path).name == "x"

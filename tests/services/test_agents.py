@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.builders import make_message
+from tests.support.interleaving import visited
 from tests.support.town import (
     agent_now,
     claim_all,
@@ -31,7 +33,7 @@ from tinytown.domain.states import AgentState, TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, TimedOut
 from tinytown.journal import ActorEntry
 from tinytown.processes import Identity
-from tinytown.services import agents, messages, waiting
+from tinytown.services import agents, backlog, messages, tasks, waiting
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.store.agents import save_wish
@@ -256,6 +258,26 @@ def test_what_an_ended_agent_assigned_comes_home(town: Town) -> None:
     new = spawn(town, "boss")
 
     assert task_now(town, task).assigned_by == new.id
+
+
+WORK: dict[str, Callable[[Town], Any]] = {
+    "assign": lambda town: tasks.assign(town, "backend", "build it", Caller()),
+    "send": lambda town: messages.send(town, "backend", "hello", Caller()),
+    "claim": lambda town: backlog.claim(town, backlog.listing(town)[0].id, "backend", Caller()),
+    "assign all": lambda town: backlog.assign_all(town, "backend", Caller()),
+}
+
+
+@pytest.mark.parametrize("verb", WORK)
+def test_a_name_that_is_taken_over_meanwhile_is_always_there(town: Town, verb: str) -> None:
+    """Whoever gives it work gives it to one of the two, and never hears that there is no such agent."""
+    for trip in range(6):
+        town.store.redis.flushdb()
+        register(town, wanted=False)
+        backlog.add(town, "someday", [], Caller())
+        with visited(town, {trip: partial(spawn, town)}) as (client, _store):
+            WORK[verb](client)
+        assert len(texts(town, "inbox", agents.resolve(town, "backend").agent.id)) == 1
 
 
 def test_a_claim_that_nobody_took_back_stops_a_take_over_in_words(town: Town) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
+
 import pytest
 
+from tests.support.interleaving import visited
 from tests.support.town import (
     all_tasks,
     claim_all,
@@ -18,7 +22,7 @@ from tests.support.town import (
 from tinytown.domain.message import parse
 from tinytown.domain.states import TaskState
 from tinytown.errors import AgentNotFound, Conflict, Invalid, TaskNotFound
-from tinytown.services import agents, backlog, tasks
+from tinytown.services import agents, backlog, reset, tasks
 from tinytown.services.caller import Caller
 from tinytown.store.agents import AgentRow
 from tinytown.town import Town
@@ -201,3 +205,32 @@ def test_tasks_of_the_backlog_can_be_cancelled(town: Town) -> None:
     assert backlog.listing(town) == []
     with pytest.raises(Conflict):
         backlog.claim(town, task.id, "backend", USER)
+
+
+@pytest.mark.parametrize("trip", range(6))
+def test_who_was_too_late_hears_what_has_become_of_it(town: Town, trip: int) -> None:
+    """At whichever moment somebody else comes: never that a task is not in the backlog because it is pending."""
+    agent = register(town)
+    first, second = (backlog.add(town, "someday", [], Caller()).id for _ in range(2))
+    heard = []
+    for task_id, other in (
+        (first, lambda: backlog.claim(town, first, agent.name, Caller())),
+        (second, lambda: backlog.remove(town, second)),
+    ):
+        with contextlib.suppress(TaskNotFound), visited(town, {trip: other}) as (client, _store):  # the other, too late
+            try:
+                heard.append(backlog.remove(client, task_id).description)
+            except (Conflict, TaskNotFound) as error:
+                heard.append(str(error))
+    gone = [f"Task {first} is not in the backlog (assigned).", str(TaskNotFound(second))]
+    assert heard in (gone, ["someday", "someday"])
+
+
+def test_no_bell_is_left_of_an_agent_that_goes(town: Town) -> None:
+    """Who parks work for a role while its agents are removed leaves nothing of them."""
+    for trip in range(4):
+        agent = register(town, role_id="dev")
+        with visited(town, {trip: partial(reset.reset, town)}) as (client, _store):
+            backlog.add(client, "someday", ["dev"], Caller())
+        assert not town.store.redis.exists(town.store.keys.wake(agent.id))
+        town.store.redis.flushdb()

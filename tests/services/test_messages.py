@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from tests.support.builders import by_hand
+from tests.support.interleaving import visited
 from tests.support.town import (
     claim_all,
     events,
@@ -260,3 +262,24 @@ def test_a_dead_letter_whose_task_goes_on(town: Town) -> None:
     with pytest.raises(Conflict):
         messages.retry_dead(town, message_id)
     assert texts(town, "inbox", agent_id) == []
+
+
+def test_two_retry_one_dead_letter(town: Town) -> None:
+    """At whichever moment the other comes: one does it, and the other hears that there is no such letter any more."""
+    for trip in range(8):
+        agent = register(town)
+        task, _ = give_task(town, agent)
+        claim_all(town, agent)
+        settle(town, agent.id, 1, Round(Outcome(OutcomeKind.NEEDS_INPUT, "which?")))
+        heard: list[str] = []
+
+        def retry(client: Town, task_id: str = task.id, heard: list[str] = heard) -> None:
+            try:
+                heard.append(messages.retry_dead(client, task_id).to)
+            except NotFound as error:
+                heard.append(str(error))
+
+        with visited(town, {trip: partial(retry, town)}) as (client, _store):
+            retry(client)
+        assert sorted(heard) == sorted([f"No dead letter {task.id}.", agent.id])
+        town.store.redis.flushdb()

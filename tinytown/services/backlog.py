@@ -50,13 +50,12 @@ def claim(town: Town, reference: str, agent: str, caller: Caller) -> Task:
     Raises AgentNotFound, TaskNotFound, Conflict when it is not in the backlog (any more).
     """
     town.ensure_redis()
-    row = agents.resolve(town, agent)
 
     def build(tx: Transaction) -> Task:
-        agents.resolve(town, row.agent.id)  # gone since: not found, nothing changed
+        to = agents.resolve(town, agent).agent  # again in each try: a new agent may have taken over the name
         raw, task = tasks.find(town, reference)
         _expect_parked(town, task)
-        return _give(town, tx, raw, task, row.agent, caller.id)
+        return _give(town, tx, raw, task, to, caller.id)
 
     return change(town.store, build)
 
@@ -64,9 +63,8 @@ def claim(town: Town, reference: str, agent: str, caller: Caller) -> Task:
 def assign_all(town: Town, agent: str, caller: Caller) -> list[Task]:
     """Give every backlog task to one agent, in order, up to a hundred in a step."""
     town.ensure_redis()
-    row = agents.resolve(town, agent)
     given: list[Task] = []
-    while batch := change(town.store, lambda tx: _give_some(town, tx, row.agent, caller.id)):
+    while batch := change(town.store, lambda tx: _give_some(town, tx, agent, caller.id)):
         given += batch
     return given
 
@@ -145,11 +143,12 @@ def _expect_parked(town: Town, task: Task) -> None:
         raise Conflict(
             f"Task {task.id} waits for {dependencies.named(others)}.", f"See why with: tt why {ids.short(task.id)}"
         )
-    raise Conflict(f"Task {task.id} is not in the backlog ({task.state}).", "See it with: tt backlog list")
+    _raw, now = tasks.find(town, task.id)  # what was read before may be what somebody else has just changed
+    raise Conflict(f"Task {task.id} is not in the backlog ({now.state}).", "See it with: tt backlog list")
 
 
-def _give_some(town: Town, tx: Transaction, agent: Agent, by: str) -> list[Task]:
-    agents.resolve(town, agent.id)  # as in `claim`
+def _give_some(town: Town, tx: Transaction, reference: str, by: str) -> list[Task]:
+    agent = agents.resolve(town, reference).agent  # as in `claim`
     ids_ = town.store.tasks.backlog_ids(0, _AT_ONCE - 1)
     given = []
     for task_id, raw in zip(ids_, town.store.tasks.raws(ids_), strict=True):

@@ -60,6 +60,7 @@ def park(town: Town, tx: Transaction, *parked: Task) -> None:
     if tags:
         for row in town.store.agents.all():
             if row.wish is not None and row.agent.role_id in tags:
+                tx.expect_exists(tx.keys.agent(row.agent.id), "agent")  # no bell is left of one that goes meanwhile
                 tx.ring(row.agent.id)
 
 

@@ -66,13 +66,13 @@ def send(
     clean = tasks.check_description(text)
     town.ensure_redis()
     from_id = agents.mailbox_of(town, sender)[0] if sender else caller.id
-    to_id, _name = agents.mailbox_of(town, to)
     body_type, payload = _body(kind, clean)
     priority = Priority.URGENT if urgent else Priority.NORMAL
-    message = mail.compose(from_id, to_id, body_type, payload, priority=priority)
+    unaddressed = mail.compose(from_id, "", body_type, payload, priority=priority)
 
     def build(tx: Transaction) -> Message:
-        agents.mailbox_of(town, to_id)
+        to_id, _name = agents.mailbox_of(town, to)  # again in each try: a new agent may have taken over the name
+        message = replace(unaddressed, to=to_id)
         tx.once(message.id)
         mail.deliver(town, tx, message)
         return message
@@ -134,6 +134,8 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
             raise Conflict("It is no readable message.", f"Drop it with: tt inbox --dead --drop {letter_id}")
         if message.task_id:
             raw, task = tasks.find(town, message.task_id)
+            if not task.state.is_terminal:
+                _find_dead(town, letter_id, agent)  # not found: somebody else has just taken it out
             again = task.retried(agent_id, clock.stamp())
             tx.save_task(raw, again, task)
             tx.event(task_changed("task_retried", "out of the dead letters", again, task.state, clock.stamp()))

@@ -37,18 +37,16 @@ def assign(town: Town, agent: str, description: str, caller: Caller, tags: list[
     """
     text = check_description(description)
     town.ensure_redis()
-    row = agents.resolve(town, agent)
     at = clock.stamp()
     task = Task(id=ids.new_id(), description=text, created_at=at, updated_at=at, tags=clean_tags(tags or []))
-    given = task.assigned(row.agent.id, caller.id, at)
-    message = mail.compose(caller.id, row.agent.id, "task_assign", {"task_id": task.id})
 
     def build(tx: Transaction) -> Task:
-        agents.resolve(town, row.agent.id)  # gone since: not found, nothing created
+        to = agents.resolve(town, agent).agent  # again in each try: a new agent may have taken over the name
+        given = task.assigned(to.id, caller.id, at)
         tx.once(task.id)
         tx.save_task(None, given)
-        tx.event(task_changed("task_assigned", f"assigned to '{row.agent.name}'", given, task.state, clock.stamp()))
-        mail.deliver(town, tx, message)
+        tx.event(task_changed("task_assigned", f"assigned to '{to.name}'", given, task.state, clock.stamp()))
+        mail.deliver(town, tx, mail.compose(caller.id, to.id, "task_assign", {"task_id": task.id}))
         return given
 
     return change(town.store, build)

@@ -279,7 +279,8 @@ class ManagedServer:
         )
 
     def _clean(self) -> None:
-        """Remove what a dead server left; the socket only when nobody listens on it."""
+        """Remove what a dead server and killed starters left; the socket only when nobody listens on it."""
+        files.remove_half_written(self.folder)
         stale = [self._record, self.folder / "redis.pid"]
         stale += [*self.folder.glob("temp-*.aof"), *self.folder.glob("temp-*.rdb")]  # a rewrite it did not finish
         path = self.connector.socket_path

@@ -190,9 +190,9 @@ def _table(plan: Plan, task: Task, plan_id_of: Mapping[str, str], names: Mapping
 
 
 def _text_of(target: Path) -> str | None:
-    """The file without the byte order mark that some editors put before it; a pull that changes it leaves that out."""
+    """The file as it is, but for a byte order mark: a pull that changes it leaves that out."""
     try:
-        return toml.text_of(target).removeprefix("\ufeff")
+        return toml.text_of(target)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
