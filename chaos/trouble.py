@@ -23,7 +23,7 @@ from tinytown.processes import Identity
 
 # What may be done -> how often.
 STRIKES = {
-    "kill actor": 50, "kill model": 50, "kill redis": 4, "kill supervisor": 3, "kill command": 6,
+    "kill actor": 50, "kill model": 50, "kill redis": 4, "kill supervisor": 5, "kill command": 6,
     "term actor": 5, "term model": 5, "term redis": 1, "term supervisor": 1,
     "stop actor": 6, "stop model": 6, "stop redis": 1, "stop supervisor": 1,
     "drop connections": 4, "slow connections": 3, "full disk": 2,
