@@ -15,10 +15,11 @@ _OPEN = (TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING)
 
 
 def revive(world: World, *, given_up_too: bool) -> list[str]:
-    """Have every agent of the beginning run; a line for each that does not yet."""
+    """Have every agent of the beginning run, and `given_up_too`; a line for each that does not yet."""
     waiting = []
     names = world.town.store.agents.names()
-    for name in world.names:
+    rows = world.town.store.agents.rows(names.values()) if given_up_too else []
+    for name in {*world.names, *(row.agent.name for row in rows if row.agent.state is AgentState.ERROR)}:
         row = world.town.store.agents.row(names.get(name, ""))
         if row is not None and row.wish is not None and not (row.wish.pause or row.wish.stop or row.wish.closed_at):
             continue

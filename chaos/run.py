@@ -226,6 +226,8 @@ class Run:
         found = [f"writer: exit {w.returncode}" for w in self._writers if w.returncode]
         found += [f"a writer met: {text} ({count} times)" for text, count in self.accepted.errors.items()]
         found += self.witness.violations + self.callers.complaints + self.witness.grown()
+        if not self.options.limited and (count := self.reading.events["agent_gave_up"]):
+            found.append(f"{count} agents were given up, although restarts are not limited")
         if self.trouble_s >= ENOUGH_S:
             missed = [(t, s) for t, states in STATES.items() for s in states if not self.trouble.kills[t, s]]
             found += [f"no {target} was killed while {state}: the run proves too little" for target, state in missed]

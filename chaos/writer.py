@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import time
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from redis import Redis
+
 from chaos import script
 from chaos.world import ROLE
 from tinytown.errors import AgentNotFound, NotFound, TinytownError, Unavailable
 from tinytown.services import backlog, messages, tasks
 from tinytown.services.caller import Caller
+from tinytown.store.connection import translate
 from tinytown.town import Town, open_town
 
 USER = Caller()
@@ -42,6 +46,11 @@ class Writer:
     choice: random.Random
     journal: TextIO
     limited: bool
+
+    @functools.cached_property
+    def redis_cli(self) -> Redis:
+        """As that program does, it repeats nothing: a push whose answer was lost would be there twice."""
+        return self.town.store.connector.client(retries=0)
 
     def run(self, count: int, seconds: float) -> None:
         """Return when all were accepted."""
@@ -84,7 +93,8 @@ class Writer:
                 raise AgentNotFound(name)
             box = self.town.store.keys.inbox(agent_id)
             text = self.choice.choice(TYPED_BY_HAND).replace("N", f"{self.choice.random():.16f}")
-            self.town.store.call(lambda redis: redis.rpush(box, text))
+            with translate(self.town.store.connector):
+                self.redis_cli.rpush(box, text)
             return f"hand {text}"
         sent = messages.send(self.town, name, "stub: work 3", USER, kind=kind, urgent=self.choice.random() < 0.3)
         return f"message {sent.id}"

@@ -202,7 +202,7 @@ def test_choices(key: str) -> None:
 
 @pytest.mark.parametrize(
     ("section", "key", "least"),
-    [("", "max_agents", 1), ("agent", "max_attempts", 1), ("agent", "batch_bytes", 1), ("supervisor", "hung_s", 1),
+    [("", "max_agents", 1), ("agent", "max_attempts", 1), ("agent", "batch_bytes", 1), ("supervisor", "hung_s", 5),
      ("retention", "tasks_days", 0), ("supervisor", "backoff_s", 0), ("redis", "port", 0),
      ("townhall", "rest_port", 1)],
 )  # fmt: skip

@@ -25,7 +25,7 @@ MINIMUM: dict[str, float] = {
     "max_agents": 1,
     "agent.max_attempts": 1,
     "agent.batch_bytes": 1,
-    "supervisor.hung_s": 1,
+    "supervisor.hung_s": 5,  # between two beats an actor may wait two seconds for a Redis that does not answer
     "townhall.rest_port": 1,
     "townhall.mcp_port": 1,
     "townhall.request_timeout_ms": 1,

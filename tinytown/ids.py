@@ -50,9 +50,14 @@ def short(identifier: str) -> str:
     return identifier[:8]
 
 
+def is_name(text: str) -> bool:
+    """Tell whether this is a legal name of an agent, role or town."""
+    return _NAME.fullmatch(text) is not None and text not in {".", ".."}
+
+
 def check_name(name: str, what: str = "Agent") -> str:
     """Return `name` if it is a legal name of an agent, role or town; Invalid otherwise."""
-    if not _NAME.fullmatch(name) or name in {".", ".."}:
+    if not is_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise Invalid(
             f"{what} name {shown!r} is not valid.",

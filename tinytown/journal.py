@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -147,20 +148,38 @@ class Journal:
             else:
                 self._round.unlink()
 
-    def discard(self) -> bool:
-        """Remove both files of a process that has ended, and the folder if nothing else is in it; False: it lives.
+    def agent_ids(self) -> set[str]:
+        """Whose files these are."""
+        return {entry.agent_id for entry in (self.actor(), self.last_round()) if entry is not None}
 
-        A file is looked at aside: one that a new actor has just written goes back to its place. Raises OSError.
+    def discard(self, agent_ids: Collection[str]) -> bool:
+        """Remove both files of these agents, and the folder if nothing else is in it; False: there are others' files.
+
+        Those are of a new agent of that name, or of a process that lives. What it writes between a look at a file and
+        its removal goes back to its place. Raises OSError.
         """
         for path in (self._actor, self._round):
             aside = path.with_suffix(".old")
+            if not _is_of(path, agent_ids):
+                return False
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, aside)
-            if path == self._actor and is_alive(Identity.from_dict(read_json(aside))):
-                os.rename(aside, path)
+            if not _is_of(aside, agent_ids):
+                with contextlib.suppress(FileExistsError):  # or something newer has come already
+                    os.link(aside, path)
+                aside.unlink()
                 return False
             aside.unlink(missing_ok=True)
         remove_half_written(self.folder)
         with contextlib.suppress(OSError):  # a worktree is in it
             self.folder.rmdir()
         return True
+
+
+def _is_of(path: Path, agent_ids: Collection[str]) -> bool:
+    """The file is of one of these agents (or of nobody), and of no process that lives."""
+    raw = read_json(path)
+    if raw is None:
+        return True
+    agent_id = raw.get("agent_id")
+    return (agent_id in agent_ids or not isinstance(agent_id, str)) and not is_alive(Identity.from_dict(raw))

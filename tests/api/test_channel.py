@@ -227,7 +227,10 @@ def test_a_task_cannot_be_broadcast(api: Town) -> None:
 
 
 def test_a_message_assigns_a_backlog_task(api: Town, town: OpenTown) -> None:
-    """The task leaves the backlog in the same step; a second assignment and one to nobody are refused."""
+    """The task leaves the backlog in the same step; a second assignment and one to nobody are refused.
+
+    The same message a second time changes nothing.
+    """
     channel, agent = api.channel(), worker(api)
     task = Task("build it")
     channel.set_task(task)
@@ -237,8 +240,11 @@ def test_a_message_assigns_a_backlog_task(api: Town, town: OpenTown) -> None:
     message = Message(BOSS, agent.id, MessageType.TaskAssign(task_id=task.id[:8])).with_priority(Priority.URGENT)
     channel.send(message)
     assert town.store.tasks.backlog_ids() == []
+    before = towns.snapshot(town)
+    channel.send(message)
     with pytest.raises(Conflict, match="is assigned; a message assigns one that is in the backlog"):
-        channel.send(message)
+        channel.send(Message(BOSS, agent.id, MessageType.TaskAssign(task_id=task.id)))
+    assert towns.snapshot(town) == before
     with pytest.raises(TaskNotFound):
         channel.send(Message(BOSS, agent.id, MessageType.TaskAssign(task_id="abc123")))
     taken = channel.try_receive(agent.id)

@@ -112,7 +112,7 @@ def activity(town: RunningTown, name: str) -> list[str]:
 
 def test_hung(new_town: NewTown) -> None:
     """An actor that stands still is ended and replaced; idle ones beat and are left alone."""
-    town = new_town(supervisor={"hung_s": 1.0, "grace_s": 5})
+    town = new_town(supervisor={"hung_s": 5.0, "grace_s": 5})
     town.spawn("ann", "bob")
     task = town.assign("ann", "await go")
     first = town.wait_run(task)

@@ -208,14 +208,14 @@ def stand_still(seconds: float) -> None:
 @pytest.mark.slow
 def test_a_town_that_stood_still(new_town: NewTown) -> None:
     """A machine that slept: nobody is called hung because he could not beat, and the round goes on."""
-    town = new_town(supervisor={"hung_s": 2.0})
+    town = new_town(supervisor={"hung_s": 5.0})
     town.spawn("ann", "bob")
     task = town.assign("ann", "await go")
     town.wait_run(task)
     actors = [town.actor("ann"), town.actor("bob")]
     everybody = [town.supervisor, *actors]
     processes.kill_all(everybody, signal.SIGSTOP)
-    stand_still(3.5)
+    stand_still(6.5)
     processes.kill_all(everybody, signal.SIGCONT)
     town.go()
     town.wait_done(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -26,8 +27,8 @@ from tinytown import ids
 from tinytown.domain.message import Sort, parse
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import TaskState
-from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound
-from tinytown.services import agents, messages
+from tinytown.errors import AgentNotFound, Conflict, Invalid, NotFound, TinytownError
+from tinytown.services import agents, backlog, messages
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
 from tinytown.services.settlement import Round, settle
@@ -261,6 +262,33 @@ def test_a_dead_letter_whose_task_goes_on(town: Town) -> None:
 
     with pytest.raises(Conflict):
         messages.retry_dead(town, message_id)
+    assert texts(town, "inbox", agent_id) == []
+
+
+def test_a_dead_letter_whose_task_cannot_start(town: Town) -> None:
+    """It depends on one that was restarted, it is done, it is gone: refused with what helps, and nothing changed."""
+    agent_id, task_id, message_id = failed_task(town)
+    first = backlog.add(town, "first", [], Caller())
+    raw, task = next((r, t) for r, t in [town.store.tasks.get(task_id) or ("", None)] if t)
+    change(town.store, lambda tx: tx.save_task(raw, replace(task, depends_on=[first.id]), task))
+    drop = f"Drop the letter with: tt inbox --dead --drop {task_id[:8]}"
+
+    def refused(error: type[TinytownError], said: str) -> str | None:
+        before = snapshot(town)
+        with pytest.raises(error, match=said) as found:
+            messages.retry_dead(town, message_id)
+        assert snapshot(town) == before
+        return found.value.remedy
+
+    remedy = refused(Conflict, rf"depends on {first.id[:8]} \(pending\)")
+    assert remedy == f"To let it wait for that: tt task retry {task_id[:8]}"
+    done = replace(task, state=TaskState.COMPLETED)
+    with writing(town) as tx:
+        tx.do("SET", tx.keys.task(task_id), done.to_json())
+    assert refused(Conflict, "is completed") == drop
+    with writing(town) as tx:
+        tx.do("DEL", tx.keys.task(task_id))
+    assert refused(NotFound, "is gone") == drop
     assert texts(town, "inbox", agent_id) == []
 
 

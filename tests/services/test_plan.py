@@ -261,6 +261,11 @@ def test_unknown_agents(town: Town) -> None:
     register(town)
     with pytest.raises(NotFound, match="an agent that does not exist: tester"):
         pushing.push(town, USER)
+    for name in ("conductor", "two words"):  # no agent can have it
+        write(town, f'[[tasks]]\nid = "a"\ndescription = "x"\nagent = "{name}"\n')
+        with pytest.raises(NotFound, match=f"does not exist: {name}") as refused:
+            pushing.push(town, USER)
+        assert refused.value.remedy == "See the agents with: tt list"
 
 
 def test_a_dry_run(town: Town, chain: dict[str, Task]) -> None:

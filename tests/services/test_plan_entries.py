@@ -27,7 +27,7 @@ def read(text: str) -> Plan:
 def test_all_keys() -> None:
     """What is said, and what is meant when nothing is said; tags are clean and single."""
     plan = read(
-        '[meta]\ndescription = "Sprint"\ndefault_agent = "dev"\nversion = 2\n'
+        '[meta]\ndescription = "Sprint"\ndefault_agent = "dev"\nversion = 2\n[tool.x]\ny = 1\n'
         + task("a", agent="backend", status="failed", tags=[" x", "y", "x", ""], parent="b", depends_on=["b", "b"])
         + task("b")
     )
@@ -60,6 +60,8 @@ def test_all_keys() -> None:
         (task(depends_on=["a"]), "wait for each other: a -> a", "Take one of these links out."),
         (task(parent="b") + task("b", parent="a"), "tasks are parents of each other: a -> b -> a", None),
         ('tasks = [{id = "a", zzz = 1}]', "tasks.toml: task number 1: task 'a': unknown key", None),
+        ('[[task]]\nid = "a"', "unknown key 'task'", "Did you mean 'tasks'?"),
+        (task() + '[[Tasks]]\nid = "b"', "unknown key 'Tasks'", "Did you mean 'tasks'?"),
         ("meta = 1", "'meta' must be a table", None),
         ("[meta]\ndefault_agent = 1", "'default_agent' in [meta] must be a text", None),
         ('[meta]\ndefault_agnet = "x"', "unknown key 'default_agnet' in [meta]", "Did you mean 'default_agent'?"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ from tinytown.domain.agent import Agent
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.errors import Conflict
-from tinytown.journal import ActorEntry, RoundEntry
+from tinytown.journal import ActorEntry, Journal, RoundEntry
 from tinytown.services import agents, mail, pruning, tasks
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
@@ -297,12 +299,50 @@ def test_a_journal_of_somebody_who_lives_stays(town: Town, dead: Agent) -> None:
 
 def test_a_journal_that_was_left_aside(town: Town) -> None:
     """Killed while it looked at a file: the next look puts back what belongs to a living process."""
-    journal = town.journal("late")
-    journal.write_actor(ActorEntry(processes.own(), ids.new_id(), 1))
+    journal, agent_id = town.journal("late"), ids.new_id()
+    journal.write_actor(ActorEntry(processes.own(), agent_id, 1))
     (journal.folder / "actor.json").rename(journal.folder / "actor.old")
 
-    assert not journal.discard()
+    assert not journal.discard({agent_id})
     assert journal.actor() is not None
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_the_journal_of_a_spawn_at_the_same_moment_stays(
+    town: Town, dead: Agent, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new agent takes the name and its actor claims mail, just when the files are removed."""
+    journal, agent_id = town.journal("dead"), ids.new_id()
+    journal.write_actor(ActorEntry(GONE, dead.id, 1))
+    journal.write_round(RoundEntry(dead.id, 1, 1, "r", ()), sync=False)
+    rename = os.rename
+
+    def claims() -> None:
+        journal.write_round(RoundEntry(agent_id, 1, 1, f"{agent_id}:1:1", ("m",)), sync=False)
+
+    def meanwhile(old: Path, new: Path) -> None:
+        rename(old, new)
+        if old.name == "round.json":  # it is aside now
+            claims()
+
+    if moment == "before":
+        known = Journal.agent_ids
+
+        def then_claims(self: Journal) -> set[str]:
+            found = known(self)
+            claims()
+            return found
+
+        monkeypatch.setattr(Journal, "agent_ids", then_claims)
+    else:
+        monkeypatch.setattr("tinytown.journal.os.rename", meanwhile)
+
+    prune(town)
+
+    entry = journal.round()
+    assert entry is not None
+    assert (entry.agent_id, entry.messages) == (agent_id, ("m",))
+    assert [path.name for path in journal.folder.iterdir()] == ["round.json"]
 
 
 def test_a_journal_whose_model_lives_stays(town: Town, dead: Agent) -> None:

@@ -251,7 +251,7 @@ def test_a_round_that_was_left(town: Town, dead: Agent) -> None:
     town.journal("left").write_actor(ActorEntry(own(), agent.id, 1))
     with pytest.raises(Conflict, match="has not ended yet"):
         reclaiming.to_backlog(town)
-    town.journal("left").discard()
+    town.journal("left").discard(town.journal("left").agent_ids())
     (town.state_dir / "agents" / "left" / "actor.json").unlink()
 
     reclaiming.to_backlog(town)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.support.builders import make_task
 from tests.support.town import all_tasks, events, register, snapshot, texts, with_settings, writing
-from tinytown import clock, logs
+from tinytown import clock, ids, logs
 from tinytown.domain.states import TaskState
 from tinytown.services import retention
 from tinytown.store.inboxes import bury
@@ -35,6 +37,27 @@ def test_finished_tasks_go_after_their_days(town: Town) -> None:
     assert {e["task_id"] for e in events(town, "task_expired")} == {old.id, done[1].id}
     assert [e["message"] for e in events(town, "retention_applied")] == ["2 tasks"]
     kept.store.close()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_a_push_would_run_again_stays(town: Town, *, broken: bool) -> None:
+    """A task that tasks.toml still calls open, and all of them while that file cannot be read."""
+    at, name = days_ago(99), ids.derived_id(town.name, "a")
+    planned = make_task(TaskState.COMPLETED, id=name, created_at=at, completed_at=at, tags=["plan:a"])
+    pulled, noted, other = (make_task(TaskState.FAILED, created_at=at, completed_at=at) for _ in range(3))
+    for task in (planned, pulled, noted, other):
+        with writing(town) as tx:
+            tx.save_task(None, task)
+    entry = '[[tasks]]\nid = "{}"\ndescription = "x"\nstatus = "{}"\n'
+    rows = (("a", "pending"), (pulled.id[:8], "running"), (noted.id[:8], "failed"))
+    text = "".join(entry.format(*row) for row in rows)
+    (town.root / "tasks.toml").write_text(text + "[" * broken)
+
+    assert retention.apply(town)["tasks"] == (0 if broken else 2)
+
+    assert broken or all_tasks(town).keys() == {planned.id, pulled.id}
+    (town.root / "tasks.toml").unlink()
+    assert retention.apply(town)["tasks"] == (4 if broken else 2)
 
 
 def test_the_oldest_dead_letters_go(town: Town) -> None:

@@ -79,6 +79,19 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in str(settings.overview(root).settings)
 
 
+def test_the_server_of_all_towns(tmp_path: Path) -> None:
+    """Of a town that shares it few settings count; those that do not are shown as what they are there."""
+    root = town(
+        tmp_path, '[redis]\nuse_central = true\nuse_socket = false\nport = 7777\naof_path = "x.aof"\nserver = "/s"\n'
+    )
+    assert source(root, "redis.use_socket") == (True, "default")
+    assert source(root, "redis.port") == (6379, "default")
+    assert source(root, "redis.aof_path") == ("x.aof", "town file")
+    assert source(root, "redis.server") == ("/s", "town file")
+    town(tmp_path, '[redis]\nuse_central = true\nurl = "redis://file"\nport = 7777')
+    assert source(root, "redis.port") == (7777, "town file")
+
+
 def test_former_spellings_have_their_source(tmp_path: Path) -> None:
     """default_model is default_cli, cert_path is cert_file: in the file, by whatever name."""
     root = town(tmp_path, 'default_model = "codex"\n[townhall.tls]\ncert_path = "c"')

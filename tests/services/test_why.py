@@ -324,6 +324,14 @@ def test_the_backlog_without_takers(town: Town) -> None:
     manual.store.close()
 
 
+def test_the_tag_of_a_plan_is_no_role(town: Town) -> None:
+    """Nobody is told to spawn an agent for it."""
+    task = backlog.add(town, "x", ["plan:a"], PERSON)
+    assert first(town, task.id) == (
+        "in the backlog: it has no tag, so it is for no agent's role", f"tt backlog claim {task.id[:8]} AGENT",
+    )  # fmt: skip
+
+
 def test_the_backlog_with_takers(town: Town) -> None:
     """What keeps each agent of that role; the tasks before it; when nothing does, it is about to be taken."""
     before = backlog.add(town, "x", ["api"], PERSON)

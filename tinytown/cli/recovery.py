@@ -131,7 +131,9 @@ def prune(*, everyone: bool, force: bool) -> None:
     for kept in done.kept:
         render.talk(f"Kept {kept.agent.name} ({kept.agent.id}) - {kept.why}. Next: {kept.remedy}")
     if done.kept:
-        raise Conflict(f"{len(done.kept)} agent(s) kept.", "To destroy what they hold: tt prune --force")
+        is_mail = any(not kept.is_active for kept in done.kept)
+        remedy = "To destroy what they hold: tt prune --force" if is_mail else None
+        raise Conflict(f"{len(done.kept)} agent(s) kept.", remedy)
 
 
 def _show(found: list[Reclaimed], goal: Goal | None) -> None:

@@ -27,7 +27,7 @@ def service() -> None:
 @click.option("--take-over", is_flag=True, help="Replace a supervisor that runs already; no round is cut off.")
 def install(*, now: bool, take_over: bool) -> None:
     """Write, enable and start the town's unit."""
-    from tinytown.services import systemd, unit_file  # noqa: PLC0415  not for --help
+    from tinytown.services import systemctl, systemd, unit_file  # noqa: PLC0415  not for --help
 
     if take_over and not now:
         raise click.UsageError("--take-over and --no-now exclude each other.")
@@ -39,7 +39,7 @@ def install(*, now: bool, take_over: bool) -> None:
         keep = town.state_dir / unit_file.ENVIRONMENT_FILE
         render.talk(f"Warning: the service does not see this shell's {' and '.join(hidden)}; write it into {keep}")
     _say_started(done, now=now)
-    if not systemd.has_linger():
+    if not systemctl.has_linger():
         render.talk("It runs while you are logged in; to run it without a login: loginctl enable-linger")
 
 

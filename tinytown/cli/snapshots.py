@@ -36,13 +36,15 @@ def save() -> None:
 @click.option("--force", is_flag=True, help="Replace a town that is not empty; its agents are stopped first.")
 def restore(*, force: bool) -> None:
     """Load the town's state from the saved file."""
-    from tinytown.services import snapshots  # noqa: PLC0415  not for --help
+    from tinytown.services import snapshots, towns  # noqa: PLC0415  not for --help
 
     town = base.open_town()
     restored = snapshots.restore(town, force=force, say=render.talk)
     render.out(f"{render.icon('📂')}AOF file found: {render.clean(_dotted(_short(town, restored.file)))}")
     former = "" if restored.former_name == town.name else f", saved as '{restored.former_name}'"
     render.out(f"{render.icon('✅')}Restored town '{town.name}'{former}: {restored.contents}")
+    if warning := towns.register(town):  # in a clone that was never made a town by `tt init`
+        render.talk(f"Warning: {warning}")
     if restored.contents.agents:
         render.out("   All agents are stopped. Start one with: tt restart <name>")
 

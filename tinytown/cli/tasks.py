@@ -52,7 +52,8 @@ def complete(task_id: str, result: str | None) -> None:
     from tinytown.services import tasks  # noqa: PLC0415  not for --help
     from tinytown.services.caller import from_environment  # noqa: PLC0415  as above
 
-    _ended(tasks.complete(base.open_town(), task_id, result, from_environment()))
+    town = base.open_town()
+    _ended(town, tasks.complete(town, task_id, result, from_environment()))
 
 
 @task.command("fail", cls=base.Command, examples="tt task fail 550e8400 --reason 'The API is gone'")
@@ -63,7 +64,8 @@ def fail(task_id: str, reason: str | None) -> None:
     from tinytown.services import tasks  # noqa: PLC0415  not for --help
     from tinytown.services.caller import from_environment  # noqa: PLC0415  as above
 
-    _ended(tasks.fail(base.open_town(), task_id, reason, from_environment()))
+    town = base.open_town()
+    _ended(town, tasks.fail(town, task_id, reason, from_environment()))
 
 
 @task.command("cancel", cls=base.Command, examples="tt task cancel 550e8400 --reason 'No longer needed'")
@@ -74,7 +76,8 @@ def cancel(task_id: str, reason: str | None) -> None:
     from tinytown.services import tasks  # noqa: PLC0415  not for --help
     from tinytown.services.caller import from_environment  # noqa: PLC0415  as above
 
-    _ended(tasks.cancel(base.open_town(), task_id, reason, from_environment()))
+    town = base.open_town()
+    _ended(town, tasks.cancel(town, task_id, reason, from_environment()))
 
 
 @task.command("retry", cls=base.Command, examples="tt task retry 550e8400\ntt task retry 550e8400 --to reviewer")
@@ -82,11 +85,14 @@ def cancel(task_id: str, reason: str | None) -> None:
 @click.option("--to", metavar="AGENT", help="Give it to this agent.  [default: the one it had, else the backlog]")
 def retry(task_id: str, to: str | None) -> None:
     """Run a failed or cancelled task again."""
-    from tinytown.services import tasks  # noqa: PLC0415  not for --help
+    from tinytown.services import dependencies, tasks  # noqa: PLC0415  not for --help
     from tinytown.services.caller import from_environment  # noqa: PLC0415  as above
 
     town = base.open_town()
     again = tasks.retry(town, task_id, from_environment(), to)
+    if others := dependencies.unmet(town, again):
+        render.out(f"{render.icon('🔁')}Task {again.id} waits again, for {render.clean(dependencies.named(others))}")
+        return
     where = f"assigned to '{_agent_of(again, names(town))}'" if again.assigned_to else "in the backlog"
     render.out(f"{render.icon('🔁')}Task {again.id} is {where} again")
 
@@ -104,9 +110,10 @@ def show(task_id: str, *, as_json: bool) -> None:
     if as_json:
         from tinytown.services import shapes  # noqa: PLC0415  only with --json
 
-        render.print_json(shapes.task(found, names(town)) | {"waits_for": [other.id for other in others]})
+        more = {"attempts_max": town.config.agent.max_attempts, "waits_for": [other.id for other in others]}
+        render.print_json(shapes.task(found, names(town)) | more)
     else:
-        _print_task(found, names(town), dependencies.named(others) if others else None)
+        _print_task(town, found, dependencies.named(others) if others else None)
 
 
 @task.command(
@@ -159,7 +166,7 @@ def current(agent: str | None, *, as_json: bool) -> None:
     elif found.task is None:
         render.out(f"Agent '{found.agent_name}' has no current task. Next: tt assign {found.agent_name} ...")
     else:
-        _print_task(found.task, names(town))
+        _print_task(town, found.task)
 
 
 def own_name() -> str | None:
@@ -193,17 +200,22 @@ def _agent_of(found: Task, known: dict[str, str]) -> str:
     return known.get(owner) or ("conductor" if owner == SUPERVISOR_ID else owner[:8])
 
 
-def _ended(done: Task) -> None:
+def _ended(town: Town, done: Task) -> None:
+    from tinytown.services import dependencies  # noqa: PLC0415  not for --help
+
     icon = render.icon(TASK_ICONS[done.state.value])
     render.out(f"{icon}Task {done.id} marked as {done.state.value}")
     render.out(f"   Description: {render.clean(done.description, 200)}")
     render.out(f"   Result: {render.clean(done.result or '', 500)}")
+    if stuck := dependencies.count_of_waiting(town, done):
+        render.talk(f"{stuck} task(s) that depend on it will not start. To run it again: tt task retry {done.id[:8]}")
 
 
-def _print_task(found: Task, known: dict[str, str], waits_for: str | None = None) -> None:
+def _print_task(town: Town, found: Task, waits_for: str | None = None) -> None:
     from tinytown.ids import SUPERVISOR_ID  # noqa: PLC0415  not for --help
 
-    by = found.assigned_by
+    known, by = names(town), found.assigned_by
+    most = town.config.agent.max_attempts
     rows = [
         ("Description", found.description),
         ("State", found.state.label),
@@ -212,6 +224,7 @@ def _print_task(found: Task, known: dict[str, str], waits_for: str | None = None
         ("Created", found.created_at),
         ("Updated", found.updated_at),
         ("Started", found.started_at),
+        ("Attempts", f"{found.attempts} of {most}" if found.attempts else None),
         ("Ended", found.completed_at),
         ("Ended by", found.ended_by),
         ("Waits for", waits_for),

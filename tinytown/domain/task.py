@@ -17,7 +17,8 @@ class Task(Record):
     """A task's record. `assigned_by` is who hears of its end; `ended_by` says which run or person ended it.
 
     `depends_on` holds the ids of the tasks that must be completed before it may start; `planned_agent` is the name of
-    the agent that gets it then.
+    the agent that gets it then. `attempts` counts the runs of its present life that are charged, with the one that is
+    under way.
     """
 
     KINDS: ClassVar[dict[str, tuple[type, ...]]] = (
@@ -25,7 +26,7 @@ class Task(Record):
         | dict.fromkeys(("assigned_to", "assigned_by", "started_at", "completed_at", "result"), (str, NoneType))
         | dict.fromkeys(("parent_id", "ended_by", "planned_agent"), (str, NoneType))
         | dict.fromkeys(("tags", "depends_on"), (list, NoneType))
-        | {"state": (str, TaskState)}
+        | {"state": (str, TaskState), "attempts": (int,)}
     )
 
     id: str
@@ -43,11 +44,17 @@ class Task(Record):
     ended_by: str | None = None
     depends_on: list[str] | None = None
     planned_agent: str | None = None
+    attempts: int = 0
 
     @property
     def plan_id(self) -> str | None:
         """Its id in tasks.toml, if it came from there."""
         return next((tag.removeprefix(PLAN_TAG) for tag in self.tags or [] if tag.startswith(PLAN_TAG)), None)
+
+    @property
+    def labels(self) -> list[str]:
+        """Its tags but for the one that tells its id in tasks.toml."""
+        return [tag for tag in self.tags or [] if not tag.startswith(PLAN_TAG)]
 
     @classmethod
     def convert(cls, picked: dict[str, Any]) -> dict[str, Any]:
@@ -69,15 +76,19 @@ class Task(Record):
 
     def started(self, at: str) -> Self:
         """An agent began a run on it."""
-        return self._moved(TaskState.RUNNING, at, started_at=at)
+        return self._moved(TaskState.RUNNING, at, started_at=at, attempts=self.attempts + 1)
 
-    def put_back(self, at: str) -> Self:
-        """Its run ended without an outcome that ends the task: still its agent's, to be run again."""
-        return self._moved(TaskState.ASSIGNED, at, started_at=None)
+    def put_back(self, at: str, attempts: int | None = None) -> Self:
+        """Its run ended without an outcome that ends the task: still its agent's, to be run again.
+
+        `attempts`: how many there were (None: this one does not count).
+        """
+        left = max(0, self.attempts - 1) if attempts is None else attempts
+        return self._moved(TaskState.ASSIGNED, at, started_at=None, attempts=left)
 
     def parked(self, at: str) -> Self:
         """Out of its agent's hands, into the backlog."""
-        return self._moved(TaskState.PENDING, at, assigned_to=None, started_at=None)
+        return self._moved(TaskState.PENDING, at, assigned_to=None, started_at=None, attempts=0)
 
     def ended(self, state: TaskState, result: str | None, by: str, at: str) -> Self:
         """Completed, failed or cancelled: the one terminal transition."""
@@ -95,6 +106,7 @@ class Task(Record):
             completed_at=None,
             result=None,
             ended_by=None,
+            attempts=0,
         )
 
     def _moved(self, state: TaskState, at: str, **changes: Any) -> Self:

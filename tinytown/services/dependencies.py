@@ -34,6 +34,14 @@ def unmet(town: Town, task: Task) -> list[Task]:
     return town.store.tasks.many([i for i, waits in zip(task.depends_on, held, strict=True) if waits])
 
 
+def count_of_waiting(town: Town, ended: Task) -> int:
+    """How many tasks wait in vain for this one, which was not completed."""
+    if ended.state is TaskState.COMPLETED:
+        return 0
+    count: int = town.store.call(lambda r: r.scard(town.store.keys.dependents(ended.id)))
+    return count
+
+
 def named(others: Sequence[Task]) -> str:
     """The first of these tasks, each with its state, as a line of text names them."""
     shown = [f"{task.plan_id or ids.short(task.id)} ({task.state})" for task in others[:SHOWN]]

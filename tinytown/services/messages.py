@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tinytown import clock, ids
 from tinytown.domain.event import Event, task_changed
 from tinytown.domain.message import Message, Priority, Sort, Unreadable, confirmation_of, parse
-from tinytown.domain.states import AgentState
-from tinytown.errors import Conflict, Forbidden, NotFound
-from tinytown.services import agents, mail, tasks
+from tinytown.domain.states import TASK_RETRY, AgentState
+from tinytown.domain.task import Task
+from tinytown.errors import Conflict, Forbidden, NotFound, TaskNotFound
+from tinytown.services import agents, dependencies, mail, tasks
 from tinytown.services.caller import Caller
 from tinytown.store.inboxes import DeadLetter
 from tinytown.store.transaction import Transaction
@@ -123,8 +125,9 @@ def dead_letters(town: Town, reference: str | None = None) -> list[tuple[str, De
 def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
     """Put a dead letter back into the inbox with fresh attempts; its failed task is assigned again.
 
-    `letter_id` is a prefix of the message's or its task's id. Returns the message, addressed to who has it now.
-    Raises NotFound, Conflict.
+    `letter_id` is a prefix of the message's or its task's id, or its id in tasks.toml. Returns the message, addressed
+    to who has it now. Raises NotFound, Conflict (also when its task cannot start: it goes on, is done, or depends on
+    one that is not completed).
     """
     town.ensure_redis()
 
@@ -133,9 +136,7 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
         if message is None:
             raise Conflict("It is no readable message.", f"Drop it with: tt inbox --dead --drop {letter_id}")
         if message.task_id:
-            raw, task = tasks.find(town, message.task_id)
-            if not task.state.is_terminal:
-                _find_dead(town, letter_id, agent)  # not found: somebody else has just taken it out
+            raw, task = _startable(town, message.task_id, lambda: _find_dead(town, letter_id, agent))
             again = task.retried(agent_id, clock.stamp())
             tx.save_task(raw, again, task)
             tx.event(task_changed("task_retried", "out of the dead letters", again, task.state, clock.stamp()))
@@ -147,6 +148,23 @@ def retry_dead(town: Town, letter_id: str, agent: str | None = None) -> Message:
         return replace(message, to=agent_id)  # a later agent of that name may have taken it over
 
     return change(town.store, build)
+
+
+def _startable(town: Town, task_id: str, look_again: Callable[[], object]) -> tuple[str, Task]:
+    """The letter's task, which can be given to its agent at once. `look_again` raises when the letter has gone."""
+    drop = f"Drop the letter with: tt inbox --dead --drop {ids.short(task_id)}"
+    try:
+        raw, task = tasks.find(town, task_id)
+    except TaskNotFound as error:
+        raise NotFound(f"The task of this letter, {ids.short(task_id)}, is gone.", drop) from error
+    if task.state not in TASK_RETRY:
+        look_again()  # somebody else has just taken it out
+        raise Conflict(f"The task of this letter, {ids.short(task_id)}, is {task.state}.", drop)
+    if others := dependencies.open_ones(town, task.depends_on or []):
+        waits = dependencies.named([other for _raw, other in others])
+        retry = f"To let it wait for that: tt task retry {ids.short(task_id)}"
+        raise Conflict(f"The task of this letter depends on {waits}.", retry)
+    return raw, task
 
 
 def drop_dead(town: Town, letter_id: str, agent: str | None = None) -> DeadLetter:
@@ -205,13 +223,13 @@ def _body(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def _find_dead(town: Town, reference: str, agent: str | None) -> tuple[str, DeadLetter, Message | None]:
     rows = [agents.resolve(town, agent)] if agent else town.store.agents.all()
-    text = reference.strip().lower()
+    text, planned = reference.strip().lower(), ids.derived_id(town.name, reference.strip())
     found = []
     for row in rows:
         for letter in town.store.inboxes.dead(row.agent.id):
             message = letter.message
             candidates = [letter_id(letter)] + ([message.task_id] if message and message.task_id else [])
-            if len(text) >= ids.PREFIX_MIN and any(c.startswith(text) for c in candidates):
+            if planned in candidates or (len(text) >= ids.PREFIX_MIN and any(c.startswith(text) for c in candidates)):
                 found.append((row.agent.id, letter, message))
     if not found:
         raise NotFound(f"No dead letter {reference}.", "See them with: tt inbox --all --dead")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tinytown import clock, ids
 from tinytown.domain.message import Message, Unreadable, parse
 from tinytown.domain.states import TaskState
+from tinytown.domain.task import Task
 from tinytown.errors import Conflict, Invalid
 from tinytown.services import agents, mail, records, tasks
 from tinytown.services.caller import Caller
@@ -64,11 +65,19 @@ def broadcast(town: Town, message: Message) -> int:
 def _post_assignment(town: Town, message: Message, caller: Caller) -> Message:
     agent = agents.resolve(town, message.to).agent
     raw, task = tasks.find(town, message.task_id or "")
+    sent = _storable(replace(message, to=agent.id, payload={**message.payload, "task_id": task.id}))
+    try:
+        _expect_pending(task)
+        records.set_task(town, task.assigned(agent.id, message.sender, clock.stamp()), raw, caller, sent)
+    except Conflict:
+        if not town.store.call(lambda r: r.exists(town.store.keys.sent(sent.id))):
+            raise  # else it is this very message that has assigned it
+    return sent
+
+
+def _expect_pending(task: Task) -> None:
     if task.state is not TaskState.PENDING:
         raise Conflict(f"Task {ids.short(task.id)} is {task.state}; a message assigns one that is in the backlog.")
-    sent = _storable(replace(message, to=agent.id, payload={**message.payload, "task_id": task.id}))
-    records.set_task(town, task.assigned(agent.id, message.sender, clock.stamp()), raw, caller, sent)
-    return sent
 
 
 def _storable(message: Message) -> Message:

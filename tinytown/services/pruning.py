@@ -35,6 +35,7 @@ class Kept:
     agent: Agent
     why: str
     remedy: str
+    is_active: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,10 @@ def prune(town: Town, *, everyone: bool = False, force: bool = False, say: Say |
         except _Precious as precious:
             kept.append(Kept(row.agent, str(precious), precious.remedy or ""))
             continue
-        removed += [gone] if gone is not None else []
+        if gone is not None:
+            removed.append(gone)
+        elif everyone and (now := town.store.agents.row(row.agent.id)) is not None:
+            kept.append(Kept(now.agent, "started again meanwhile", "tt prune --all", is_active=True))
     discard_journals(town, [removal.agent.name for removal in removed])
     return Pruning(removed, kept)
 
@@ -134,6 +138,7 @@ def discard_journals(town: Town, names: Collection[str]) -> None:
 
     Whatever else lies in such a folder stays, and the folder with it.
     """
+    owners = {name: town.journal(name).agent_ids() for name in names}  # before it is asked who has the name now
     taken = town.store.agents.names()
     for name in names:
         journal = town.journal(name)
@@ -141,7 +146,7 @@ def discard_journals(town: Town, names: Collection[str]) -> None:
         if name in taken or (entry is not None and recovery.leftovers(journal, entry.agent_id)):
             continue
         with contextlib.suppress(OSError):  # what stays is an ended agent's, and decides nothing
-            if journal.discard():
+            if journal.discard(owners[name]):
                 shutil.rmtree(town.runs_dir / name, ignore_errors=True)
 
 

@@ -121,9 +121,11 @@ def _drain(town: Town, step: Callable[[Transaction], list[Item | None]]) -> list
 
 
 def _to_backlog(town: Town, tx: Transaction, agent_id: str) -> list[Item | None]:
-    """One step; an item for each message that was taken (None: it led nowhere)."""
-    if estate.expect_ended(town, tx, agent_id) is None:
-        return []
+    return [] if estate.expect_ended(town, tx, agent_id) is None else park_some(town, tx, agent_id)
+
+
+def park_some(town: Town, tx: Transaction, agent_id: str) -> list[Item | None]:
+    """One step; an item for each message that was taken (None: it led nowhere). The agent has ended or ends in it."""
     taken: list[Item | None] = []
     parked: dict[str, Task] = {}
     for held in estate.read(town, agent_id):

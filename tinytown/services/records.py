@@ -35,6 +35,8 @@ def set_task(
     def build(tx: Transaction) -> Task:
         raw, old = town.store.tasks.get(task.id) or (None, None)
         _expect_base(f"Task {ids.short(task.id)}", raw, base)
+        if message is not None:
+            tx.once(message.id)
         return _set(town, tx, raw, old, clean, caller, message)
 
     saved = change(town.store, build)

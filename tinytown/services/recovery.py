@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tinytown import clock, processes
@@ -128,10 +129,13 @@ def _restart_lost_task(town: Town, tx: Transaction, text: str) -> None:
         tx.event(task_changed("task_started", "its round goes on", started, found[1].state, clock.stamp()))
 
 
-def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
+def finish(
+    town: Town, row: AgentRow, state: AgentState, reason: str, also: Callable[[Transaction], object] | None = None
+) -> None:
     """An agent's last record: its wish goes in the same step. Its process must be dead, the caller the supervisor.
 
-    Raises Conflict when its model cannot be ended: its work must not be given to a second one.
+    `also` adds to that step what becomes of the work that is left. Raises Conflict when its model cannot be ended: its
+    work must not be given to a second one.
     """
     assert row.wish is not None
     epoch, journal = row.wish.epoch, town.journal(row.agent.name)
@@ -148,6 +152,8 @@ def finish(town: Town, row: AgentRow, state: AgentState, reason: str) -> None:
             return
         guard(row.agent.id, epoch, seen.wish_raw)
         last_record(tx, seen, state, reason)
+        if also is not None:
+            also(tx)
 
     try:
         change(town.store, build)

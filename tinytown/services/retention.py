@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 
 from tinytown import clock, logs
 from tinytown.domain.event import Event
 from tinytown.domain.states import TaskState
+from tinytown.domain.task import Task
+from tinytown.errors import Conflict, Forbidden, Invalid, NotFound
 from tinytown.services import dependencies, mail
 from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Stale
@@ -34,20 +37,43 @@ def _tasks(town: Town) -> int:
         return 0
     count = 0
     ids = town.store.tasks.ids(_ENDED)
-    for task_id, raw in zip(ids, town.store.tasks.raws(ids), strict=True):
-        task = read_task(raw, task_id)
-        if task is None or clock.seconds_since(task.completed_at or task.updated_at) < days * _DAY_S:
+    read = zip(ids, town.store.tasks.raws(ids), strict=True)
+    old = [(raw, task) for task_id, raw in read if (task := read_task(raw, task_id)) and _is_older(task, days * _DAY_S)]
+    planned = _planned(town) if old else set()
+    for raw, task in old:
+        if task.id in planned:
             continue
         tx = town.store.transaction()
-        tx.expect(tx.keys.task(task_id), raw)
-        tx.expect_size(tx.keys.dependents(task_id), 0, "tasks that wait for it")
-        tx.do("DEL", tx.keys.task(task_id))
-        tx.do("ZREM", tx.keys.tasks(task.state), task_id)
-        tx.event(Event("task_expired", f"{task.state} {days:g} days ago", clock.stamp(), task_id=task_id))
+        tx.expect(tx.keys.task(task.id), raw)
+        tx.expect_size(tx.keys.dependents(task.id), 0, "tasks that wait for it")
+        tx.do("DEL", tx.keys.task(task.id))
+        tx.do("ZREM", tx.keys.tasks(task.state), task.id)
+        tx.event(Event("task_expired", f"{task.state} {days:g} days ago", clock.stamp(), task_id=task.id))
         with contextlib.suppress(Stale):
             town.store.commit(tx)
             count += 1
     return count
+
+
+def _is_older(task: Task, seconds: float) -> bool:
+    return clock.seconds_since(task.completed_at or task.updated_at) >= seconds
+
+
+def _planned(town: Town) -> Collection[str]:
+    """The tasks that a push would make anew, and run, if they were gone: tasks.toml calls them open.
+
+    All, while the file cannot be read.
+    """
+    from tinytown.services import plan  # noqa: PLC0415  not in every supervisor's memory
+
+    try:
+        entries = plan.load(town).entries
+        ids = plan.task_ids(town, entries)
+    except NotFound:
+        return set()
+    except (Invalid, Forbidden, Conflict):
+        return set(town.store.tasks.ids(_ENDED))
+    return {ids[entry.id] for entry in entries if not entry.status.is_terminal}
 
 
 def _dead_letters(town: Town) -> int:

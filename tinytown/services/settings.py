@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinytown import config, config_townhall, ids, toml
-from tinytown.config import FORMER_NAMES, GLOBAL_TYPES, TOWN_FILE, AgentCli, Config
+from tinytown.config import FORMER_NAMES, GLOBAL_TYPES, TOWN_FILE, AgentCli, Config, RedisConfig
 from tinytown.config_values import is_secret, unknown
 from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Invalid, NotFound, NotInitialized
 from tinytown.files import locked, make_private, write_atomic
@@ -22,7 +22,8 @@ from tinytown.town import find_root
 
 HIDDEN = "***"
 _CLI = "agent_clis."
-_NO_TOWN = {"name": "none"}
+_NO_TOWN: dict[str, Any] = {"name": "none"}
+_CENTRAL = ("use_central", "server", "aof_path")  # keys of [redis] that count beside use_central
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -64,8 +65,13 @@ def root_here(given: str | None) -> Path | None:
 def overview(root: Path | None) -> Overview:
     """Read all of it. Raises ConfigInvalid."""
     file = root / TOWN_FILE if root else config.global_file()
-    town, world = config.load_town(root) if root else _NO_TOWN, config.load_global()
+    town: dict[str, Any] = config.load_town(root) if root else _NO_TOWN
+    world = config.load_global()
     built = config.build(town, file)
+    if built.redis.use_central and not built.redis.url:  # the server of all towns: of one town's settings few count
+        own = {key: value for key, value in town.get("redis", {}).items() if key in _CENTRAL}
+        town, kept = town | {"redis": own}, {key: getattr(built.redis, key) for key in _CENTRAL}
+        built = replace(built, redis=RedisConfig(**kept))
     written = town | {"townhall": config_townhall.modern(town.get("townhall", {}), file)}
     found = [
         Setting(".".join(path), _shown(path, value), _source(path, written, world))

@@ -198,7 +198,7 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
                 acked += 1
                 tx.event(mail.message_event("message_acked", f"acked after {outcome.kind}", message, agent.id))
         if task is not None and raw is not None:
-            _settle_task(town, tx, agent, raw, task, fate, outcome, ended.run)
+            _settle_task(town, tx, agent, raw, task, fate, outcome, ended.run, tried)
     put_back(tx, agent.id, returned)
     if facts.messages:  # else it was settled before, and only its journal outlived it
         _follow(town, tx, agent, facts, outcome, ended)
@@ -209,7 +209,7 @@ def _settle(town: Town, tx: Transaction, facts: _Facts, ended: Round, state: Age
 
 
 def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
-    town: Town, tx: Transaction, agent: Agent, raw: str, task: Task, fate: Fate, outcome: Outcome, run: str
+    town: Town, tx: Transaction, agent: Agent, raw: str, task: Task, fate: Fate, outcome: Outcome, run: str, tried: int
 ) -> None:
     if task.state.is_terminal or task.assigned_to != agent.id:  # not ours (any more): only look that it stays so
         tx.expect(tx.keys.task(task.id), raw, f"task {task.id}")
@@ -217,7 +217,7 @@ def _settle_task(  # noqa: PLR0913, PLR0917  one step of `_settle`
     at = clock.stamp()
     if fate is Fate.PUT_BACK:
         if task.state is TaskState.RUNNING:
-            tx.save_task(raw, task.put_back(at), task)
+            tx.save_task(raw, task.put_back(at, tried), task)
             tx.event(_task_event("task_requeued", task, TaskState.ASSIGNED, _why(outcome)))
         return
     done = fate is Fate.ACK

@@ -17,7 +17,7 @@ from tinytown import clock, ids
 from tinytown.domain.event import Event, task_changed
 from tinytown.domain.message import Message
 from tinytown.domain.states import AgentState, TaskState
-from tinytown.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from tinytown.errors import Conflict, Forbidden, NotFound, Unavailable
 from tinytown.files import FileLock, make_private, sync_folder
 from tinytown.services import mail, recovery
 from tinytown.services.stopping import end_actors
@@ -210,7 +210,7 @@ def _loaded(town: Town, file: Path, progress: _Progress) -> Iterator[Town]:
         name = town.name if town.name in found or not found else found[0]
         if len(found) > 1 and name != town.name:
             raise Damaged(file, f"it holds the towns {', '.join(found)}, and none is called '{town.name}'")
-        if not _is_name(name):
+        if not ids.is_name(name):
             raise Damaged(file, "it holds keys of no town")
         copy = Town(scratch.root, replace(town.config, name=name, redis=scratch.config))
         try:
@@ -243,7 +243,7 @@ def _prepare(source: Town, file: Path) -> Contents:
     index = source.store.agents.names()
     rows = source.store.agents.rows(index.values(), strangers=True)
     names = [*index, *(row.agent.name for row in rows)]
-    if bad := [name for name in names if not _is_name(name)]:
+    if bad := [name for name in names if not ids.is_name(name)]:
         raise Damaged(file, f"{bad[0][:40]!r} is no name of an agent")
     known = {i for i in index.values() if ids.is_id(i)}
     if bad := sorted({*index.values(), *(row.agent.id for row in rows)} - known):  # or of another than the index says
@@ -305,11 +305,3 @@ def _put_in_place(town: Town, source: Town, restored: Restored, progress: _Progr
 
 def _digest(store: Store, prefix: str, home: str = "") -> str:
     return saved_file.digest_of(snapshot.commands(store, prefix, home))
-
-
-def _is_name(name: str) -> bool:
-    try:
-        ids.check_name(name)
-    except Invalid:
-        return False
-    return True

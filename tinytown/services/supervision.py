@@ -56,7 +56,7 @@ def ensure_running(town: Town) -> bool:
     town.require_loaded()
     import subprocess  # noqa: PLC0415  costs a command 10 ms
 
-    from tinytown.services import systemd, unit_file  # noqa: PLC0415  only who starts a supervisor needs them
+    from tinytown.services import systemctl, unit_file  # noqa: PLC0415  only who starts a supervisor needs them
 
     flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     log = os.open(town.state_dir / "supervisor.log", flags, 0o600)
@@ -66,7 +66,7 @@ def ensure_running(town: Town) -> bool:
     try:
         if is_running(town):
             return False
-        if unit_file.is_enabled(town) and systemd.start(town):
+        if unit_file.is_enabled(town) and systemctl.start(town):
             return True
         child = subprocess.Popen(
             [sys.executable, "-m", "tinytown", "--town", str(town.root), "supervise"],

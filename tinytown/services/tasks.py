@@ -131,15 +131,25 @@ def _await_end_of_run(town: Town, task: Task) -> None:
 
 
 def find(town: Town, reference: str) -> tuple[str, Task]:
-    """The task with this id or id prefix, and its raw text. Raises TaskNotFound, Conflict (ambiguous)."""
-    text = reference.strip().lower()
-    found = town.store.tasks.get(text) if ids.is_id(text) else None
-    if found is None and not ids.is_id(text):
-        task_id = ids.match_prefix(text, town.store.tasks.ids(TaskState), "Task")
-        found = town.store.tasks.get(task_id) if task_id else None
+    """The task with this id, id in tasks.toml or id prefix, and its raw text. Raises TaskNotFound, Conflict."""
+    text = reference.strip()
+    if ids.is_id(text.lower()):
+        found = town.store.tasks.get(text.lower())
+    else:
+        found = town.store.tasks.get(ids.derived_id(town.name, text)) or _search(town, text)
     if found is None:
         raise TaskNotFound(reference)
     return found
+
+
+def _search(town: Town, reference: str) -> tuple[str, Task] | None:
+    """By a prefix; else by the tag of a plan that another town pushed, of which this one was restored."""
+    known = town.store.tasks.ids(TaskState)
+    task_id = ids.match_prefix(reference, known, "Task")
+    if task_id is None:
+        pushed = [task for task in town.store.tasks.many(known) if task.plan_id == reference]
+        task_id = min(pushed, key=lambda task: task.created_at).id if pushed else None
+    return town.store.tasks.get(task_id) if task_id else None
 
 
 def listing(town: Town, states: Iterable[TaskState] | None = None) -> list[Task]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tinytown import config as settings
-from tinytown.config import DEFAULT_CLI, STATE_DIR, TOWN_FILE, Config
+from tinytown.config import DEFAULT_CLI, STATE_DIR, TOWN_FILE
 from tinytown.errors import ConfigInvalid, Conflict, Forbidden, Unavailable
 from tinytown.files import make_private, write_atomic
 from tinytown.services import naming, registry
@@ -108,7 +108,7 @@ def _init(root: Path, name: str | None, undo: _Undo, say: Callable[[str], None] 
     if text is not None:
         undo.add((root / TOWN_FILE).unlink)
         write_atomic(root / TOWN_FILE, text, mode=0o644)
-    warning = _register(config, root)
+    warning = register(town)
     (town.state_dir / UNFINISHED).unlink(missing_ok=True)
     return Made(town, asked or config.name, is_clone, warning, left, restored)
 
@@ -200,9 +200,10 @@ def _start_redis(town: Town, undo: _Undo) -> None:
     town.store.connector.check(town.store.redis)
 
 
-def _register(config: Config, root: Path) -> str | None:
+def register(town: Town) -> str | None:
+    """Into the list of this user's towns; a word when that cannot be written."""
     try:
-        registry.add(config.name, root)
+        registry.add(town.name, town.root)
     except (ConfigInvalid, Forbidden, Unavailable) as error:
         return f"The town works, but it is not in the list of towns: {error}"
     return None

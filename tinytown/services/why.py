@@ -108,7 +108,7 @@ def _takers(town: Town, task: Task, most: int) -> tuple[list[AgentRow], int]:
 
 
 def _nobody_takes(town: Town, task: Task) -> Reason:
-    tags, by_hand = task.tags or [], f"tt backlog claim {ids.short(task.id)} AGENT"
+    tags, by_hand = task.labels, f"tt backlog claim {ids.short(task.id)} AGENT"
     if not town.config.agent.auto_claim:
         return Reason("no_agent", "in the backlog: agents take nothing by themselves (auto_claim is off)", by_hand)
     if not tags:

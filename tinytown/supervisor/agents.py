@@ -7,6 +7,7 @@ import json
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from tinytown import clock, processes
 from tinytown.actors.agent import AgentActor
@@ -145,9 +146,11 @@ def give_up(town: Town, child: Child, reason: str) -> None:
         return
     if row.wish is None:
         return
-    recovery.finish(town, row, AgentState.ERROR, f"given up: {reason}")
-    if town.config.supervisor.on_give_up == "backlog":
-        reclaiming.park_work(town, child.spec.id)
+    parks = town.config.supervisor.on_give_up == "backlog"
+    also = partial(reclaiming.park_some, town, agent_id=row.agent.id) if parks else None
+    recovery.finish(town, row, AgentState.ERROR, f"given up: {reason}", also)
+    if parks:
+        reclaiming.park_work(town, row.agent.id)  # what was too much for one step, or came at that moment
 
 
 def _drop_wish(town: Town, child: Child, reason: str) -> None:

@@ -13,7 +13,7 @@ from tinytown.domain.states import AgentState
 from tinytown.errors import RedisAway, TinytownError
 from tinytown.files import FileLock, half_written
 from tinytown.ids import SUPERVISOR_ID
-from tinytown.services import servers, supervision, systemd, unit_file
+from tinytown.services import servers, supervision, systemctl, unit_file
 from tinytown.services.doctor.check import Check, Level, of_error
 from tinytown.services.status import AgentStatus, agents
 from tinytown.services.towns import UNFINISHED
@@ -176,10 +176,10 @@ def service(town: Town) -> list[Check]:
         return [Check("service", Level.WARN, f"{unit} is not this town's", f"See {path}")]
     if not unit_file.is_same(unit_file.read(path) or "", unit_file.unit_text(town)):
         return [Check("service", Level.WARN, f"{unit} is out of date", "Write it again: tt service install")]
-    active = systemd.show(unit, SYSTEMD_WITHIN_S).active
+    active = systemctl.show(unit, SYSTEMD_WITHIN_S).active
     if active == "failed":
         return [Check("service", Level.FAIL, f"{unit} has failed", f"See: journalctl --user -n 30 -u {unit}")]
-    if unit_file.is_enabled(town) and not systemd.has_linger():
+    if unit_file.is_enabled(town) and not systemctl.has_linger():
         return [Check("service", Level.WARN, f"{unit} ends when you log out", "Run: loginctl enable-linger")]
     return [Check("service", Level.OK, f"{unit}, {active or 'state unknown'}")]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinytown import ids, toml
 from tinytown.domain.states import TaskState
-from tinytown.domain.task import PLAN_TAG, Task
+from tinytown.domain.task import Task
 from tinytown.errors import Conflict, Forbidden, Invalid, NotFound
 from tinytown.files import locked, write_atomic
 from tinytown.services.plan import entries, toml_file
@@ -77,28 +77,32 @@ def load(town: Town) -> Plan:
 def task_ids(town: Town, entries: Sequence[Entry]) -> dict[str, str]:
     """Plan id -> task id. The same plan id gives the same task each time, whoever pushes it.
 
-    An id that a pull wrote for a task of the town (its id, or the first eight digits of it) is that task's.
-    Raises Conflict when it is that of several.
+    One that another town or version pushed (this town was restored or migrated from it) is known by its tag. An id
+    that a pull wrote for a task of the town (its id, or the first eight digits of it) is that task's. Raises Conflict
+    when it is that of several.
     """
     found = {entry.id: ids.derived_id(town.name, entry.id) for entry in entries}
-    pulled = [entry.id for entry in entries if _ID.fullmatch(entry.id)]
-    if pulled:
-        existing = town.store.tasks.ids(TaskState)
-        known = set(existing)
-        wanted = set(pulled)
-        short: dict[str, list[str]] = {}
-        for task_id in existing:
-            if ids.short(task_id) in wanted:
-                short.setdefault(ids.short(task_id), []).append(task_id)
-        for plan_id in pulled:
-            if found[plan_id] in known:
-                continue
-            matching = [plan_id] if plan_id in known else short.get(plan_id, [])
-            if len(matching) > 1:
-                raise Conflict(f"{toml_file.NAME}: task id '{plan_id}' is ambiguous.", "Give the whole id.")
-            if matching:
-                found[plan_id] = matching[0]
-    return found
+    existing = town.store.tasks.ids(TaskState)
+    known = set(existing)
+    missing = {plan_id for plan_id, task_id in found.items() if task_id not in known}
+    if not missing or not existing:
+        return found
+    short: dict[str, list[str]] = {}
+    for task_id in existing:
+        short.setdefault(ids.short(task_id), []).append(task_id)
+    for plan_id in filter(_ID.fullmatch, missing):
+        matching = [plan_id] if plan_id in known else short.get(plan_id, [])
+        if len(matching) > 1:
+            raise Conflict(f"{toml_file.NAME}: task id '{plan_id}' is ambiguous.", "Give the whole id.")
+        if matching:
+            found[plan_id] = matching[0]
+    return found | _tagged(town, known - set(found.values()), missing)
+
+
+def _tagged(town: Town, task_ids: Collection[str], plan_ids: Collection[str]) -> dict[str, str]:
+    """Plan id -> the oldest of these tasks that was pushed with it."""
+    tasks = sorted(town.store.tasks.many(list(task_ids)), key=lambda task: task.created_at, reverse=True)
+    return {plan_id: task.id for task in tasks if (plan_id := task.plan_id) is not None and plan_id in plan_ids}
 
 
 def pull(town: Town) -> Pulled:
@@ -156,19 +160,26 @@ def _owner(task: Task, names: Mapping[str, str]) -> str | None:
 
 def _new_ids(town: Town, missing: Iterable[Task], known: Iterable[str], taken: set[str]) -> dict[str, str]:
     """An id in the plan for each of these: the one it was pushed with, else its short id if that is enough."""
+    known = set(known)
     seen: dict[str, int] = {}
     for task_id in known:
         seen[ids.short(task_id)] = seen.get(ids.short(task_id), 0) + 1
     found = {}
     for task in missing:
         own = task.plan_id
-        if own is None or own in taken or ids.derived_id(town.name, own) != task.id:
+        if own is None or own in taken or _is_shadowed(town, own, task, known):
             own = ids.short(task.id)
             if seen[own] > 1 or own in taken:
                 own = task.id
         found[task.id] = own
         taken.add(own)
     return found
+
+
+def _is_shadowed(town: Town, plan_id: str, task: Task, known: Collection[str]) -> bool:
+    """Another task is meant by this id."""
+    meant = ids.derived_id(town.name, plan_id)
+    return meant != task.id and meant in known
 
 
 def _table(plan: Plan, task: Task, plan_id_of: Mapping[str, str], names: Mapping[str, str]) -> dict[str, Any]:
@@ -182,7 +193,7 @@ def _table(plan: Plan, task: Task, plan_id_of: Mapping[str, str], names: Mapping
         "description": task.description,
         "agent": owner,
         "status": task.state.value,
-        "tags": [tag for tag in task.tags or [] if not tag.startswith(PLAN_TAG)] or None,
+        "tags": task.labels or None,
         "parent": parent,
         "depends_on": waits_for or None,
     }

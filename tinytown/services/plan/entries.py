@@ -14,6 +14,7 @@ from tinytown.services.plan.toml_file import NAME, Document, Table
 
 LONGEST_ID = 200
 META = ("description", "default_agent")
+TABLES = ("meta", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def read(document: Document) -> Plan:
     if not isinstance(meta, dict):
         raise Invalid(f"{NAME}: 'meta' must be a table: [meta].")
     _check_meta(meta)
+    _check_tables(document.rest)
     lines: dict[str, int | None] = {}
     entries = []
     for number, table in enumerate(document.tasks):
@@ -82,6 +84,13 @@ def _check_meta(meta: Table) -> None:
             raise Invalid(f"{NAME}: '{key}' in [meta] must be a text.")
         if near:
             raise Invalid(f"{NAME}: unknown key '{brief(key)}' in [meta].", f"Did you mean '{near}'?")
+
+
+def _check_tables(rest: Table) -> None:
+    """Other tables are somebody else's, unless they look like tasks that would be passed over in silence."""
+    for key in rest.keys() - {"meta"}:
+        if near := _nearest(key.lower(), TABLES):
+            raise Invalid(f"{NAME}: unknown key '{brief(key)}'.", f"Did you mean '{near}'?")
 
 
 def _where(line: int | None, number: int) -> str:

@@ -13,12 +13,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from tinytown import clock
+from tinytown import clock, ids
 from tinytown.domain.agent import Agent
 from tinytown.domain.event import Event
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import PLAN_TAG, Task
-from tinytown.errors import AgentNotFound, NotFound
+from tinytown.errors import AgentNotFound, NotFound, brief
 from tinytown.services import agents, dependencies, mail, plan, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.plan.entries import Entry, Plan
@@ -62,12 +62,12 @@ def push(town: Town, caller: Caller, *, reset: bool = False, dry_run: bool = Fal
     if not dry_run:
         town.ensure_redis()
         dependencies.finish_releases(town)
-    ids = plan.task_ids(town, loaded.entries)
-    job = _Push(town, loaded, ids, _agents(town, loaded, ids, reset=reset), caller)
+    task_ids = plan.task_ids(town, loaded.entries)
+    job = _Push(town, loaded, task_ids, _agents(town, loaded, task_ids, reset=reset), caller)
     return job.run(reset=reset, commit=not dry_run)
 
 
-def _agents(town: Town, loaded: Plan, ids: dict[str, str], *, reset: bool) -> dict[str, str]:
+def _agents(town: Town, loaded: Plan, task_ids: dict[str, str], *, reset: bool) -> dict[str, str]:
     """Agent as the plan names it -> its name. Raises NotFound for those that an open task needs and that are not."""
     found: dict[str, str] = {}
     missing = []
@@ -80,16 +80,22 @@ def _agents(town: Town, loaded: Plan, ids: dict[str, str], *, reset: bool) -> di
     if not missing:
         return found
     doubtful = [entry for entry in loaded.entries if loaded.agent_of(entry) in missing]
-    raws = town.store.tasks.raws([ids[entry.id] for entry in doubtful])
+    raws = town.store.tasks.raws([task_ids[entry.id] for entry in doubtful])
     needed = dict.fromkeys(
         loaded.agent_of(entry) or ""
         for entry, raw in zip(doubtful, raws, strict=True)
-        if _is_open(entry, read_task(raw, ids[entry.id]), reset=reset)
+        if _is_open(entry, read_task(raw, task_ids[entry.id]), reset=reset)
     )
     if needed:
         what = "an agent that does not exist" if len(needed) == 1 else "agents that do not exist"
-        raise NotFound(f"The plan names {what}: {', '.join(needed)}.", "; ".join(f"tt spawn {name}" for name in needed))
+        raise NotFound(f"The plan names {what}: {', '.join(map(brief, needed))}.", _spawns(needed))
     return found
+
+
+def _spawns(names: Iterable[str]) -> str:
+    """The commands that make these agents, as far as they can be."""
+    legal = [name for name in names if ids.is_name(name) and name.lower() not in ids.RESERVED_NAMES]
+    return "; ".join(f"tt spawn {name}" for name in legal) or "See the agents with: tt list"
 
 
 def _is_open(entry: Entry, task: Task | None, *, reset: bool) -> bool:
@@ -104,7 +110,6 @@ class _Push:
 
     def __init__(self, town: Town, loaded: Plan, ids: dict[str, str], names: dict[str, str], caller: Caller) -> None:
         self.town, self.plan, self.ids, self.names, self.caller = town, loaded, ids, names, caller
-        self.restarted: set[str] = set()
         self._begun = clock.now()
         self._places = {entry.id: number for number, entry in enumerate(loaded.entries)}
 
@@ -112,8 +117,9 @@ class _Push:
         """All of it, step by step, each task after those that it depends on."""
         counts: Counter[Did] = Counter()
         held: list[str] = []
-        for entries in self._steps(self._to_restart() if reset else set()):
-            if self.ids[entries[0].id] in self.restarted:
+        to_restart = self._to_restart() if reset else set()
+        for entries in self._steps(to_restart):
+            if self.ids[entries[0].id] in to_restart:
                 counts[self._restart(entries[0], commit=commit)] += 1
                 continue
             step = self._step(entries, commit=commit)
@@ -151,7 +157,6 @@ class _Push:
         return {task.id for task in self.town.store.tasks.many(wanted) if task.state.is_terminal}
 
     def _steps(self, to_restart: set[str]) -> Iterator[list[Entry]]:
-        self.restarted = to_restart
         some: list[Entry] = []
         for entry in self.plan.in_order():
             alone = self.ids[entry.id] in to_restart
@@ -203,6 +208,7 @@ class _Step:
         self._leads: dict[str, dict[str, list[mail.Lead]]] = {}
         self._read(job.ids[i] for entry in entries for i in (entry.id, *entry.depends_on))
         self._read(i for task in list(self._tasks.values()) for i in task.depends_on or [])
+        self._waits = self._links(job.ids[entry.id] for entry in entries)
 
     def apply(self, entry: Entry) -> None:
         """Make the task what the plan says."""
@@ -245,14 +251,15 @@ class _Step:
         owner, others = self._owner(entry), self._open(wanted.depends_on)
         is_new = owner is not None and task.assigned_to != owner.id
         if others:
-            again = any(other.id in self._job.restarted for other in others)
-            if wanted == task and task.state is TaskState.PENDING and not again:
+            links = {(task.id, other.id) for other in others}
+            if wanted == task and task.state is TaskState.PENDING and links <= self._waits:
                 return False
             self._leave(task)
             self._wait(task, wanted, others)
         elif owner is not None and is_new and (task.state is TaskState.PENDING or owner.name != task.planned_agent):
             self._leave(task)
-            self._give(task, wanted.assigned(owner.id, self._job.caller.id, clock.stamp()), owner)
+            given = wanted.assigned(owner.id, self._job.caller.id, clock.stamp())
+            self._give(task, replace(given, attempts=0), owner)
         elif task.state is TaskState.PENDING and self._open(task.depends_on):
             self._leave(task)
             self._park(task, wanted)
@@ -319,6 +326,14 @@ class _Step:
             self._raws[task_id] = raw
             if (task := read_task(raw, task_id)) is not None:
                 self._tasks[task_id] = task
+
+    def _links(self, task_ids: Iterable[str]) -> set[tuple[str, str]]:
+        """(task, what it waits for) of these. One waits for less than it depends on when that has been restarted."""
+        found = [self._tasks[i] for i in task_ids if i in self._tasks]
+        pairs = [(t.id, o.id) for t in found if t.state is TaskState.PENDING for o in self._open(t.depends_on)]
+        keys = self._tx.keys
+        held = self._job.town.store.read(*(("SISMEMBER", keys.dependents(o), i) for i, o in pairs)) if pairs else []
+        return {pair for pair, waits in zip(pairs, held, strict=True) if waits}
 
     def _open(self, task_ids: list[str] | None) -> list[Task]:
         """Those of these that are not completed; one that is gone had been completed."""
