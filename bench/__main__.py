@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from bench import dispatch, idle, peers, plan, restart, startup
+from bench import dispatch, idle, missions, peers, plan, restart, startup
 from bench.rig import Bench, Group, server_name
 from bench.table import Row, keep, machine, markdown
 
@@ -25,6 +25,7 @@ GROUPS: dict[str, Group] = {
     "idle": idle.measure,
     "startup": startup.measure,
     "plan": plan.measure,
+    "missions": missions.measure,
     "peers": peers.measure,
 }
 

@@ -62,6 +62,7 @@ class Stamps:
         os.mkfifo(fifo, 0o600)
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         self._inotify = _watch(logs) if logs is not None else -1
+        self._early: list[int] = []
         self._poll = select.poll()
         for fd in (self._fifo, self._inotify):
             if fd >= 0:
@@ -83,6 +84,19 @@ class Stamps:
                     if name == agent:
                         return int(stamp), logged
         raise Broken(f"the model of agent '{agent}' did not begin within {timeout_s:g} s")
+
+    def any(self, timeout_s: float = 10.0) -> int:
+        """Block until some agent's model has begun: its own stamp, in ns. Every stamp is given once."""
+        deadline = time.monotonic() + timeout_s
+        while not self._early:
+            if time.monotonic() > deadline:
+                raise Broken(f"no model began within {timeout_s:g} s")
+            for fd, _events in self._poll.poll(1e3):
+                if fd == self._inotify:
+                    os.read(fd, 65536)
+                else:
+                    self._early += [int(line.split()[0]) for line in os.read(fd, 65536).decode().splitlines()]
+        return self._early.pop(0)
 
     def close(self) -> None:
         """Both descriptors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -11,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 from chaos import report
-from chaos.run import Options, Run
+from chaos.run import Options, Run, StartFailed
 from tinytown import processes
 
 
 def main() -> int:
-    """Exit 0 when nothing was found, 1 when something was, 130 when interrupted."""
+    """Exit 0 when nothing was found, 1 when something was, 2 when no town could be started, 130 when interrupted."""
     options = _options()
     processes.become_subreaper()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -24,8 +25,12 @@ def main() -> int:
     run = Run(folder, options)
     violations = ["the run did not come to its end"]
     try:
+        run.start()
         violations = run.all()
         print(report.text(run), flush=True)  # noqa: T201
+    except StartFailed as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     except KeyboardInterrupt:
         return 130
     finally:
@@ -43,7 +48,9 @@ def _options() -> Options:
         description="A town of real processes, trouble of every kind, and then a reading of everything: "
         "nothing may be lost, done twice or left over. Exit 1 when something is.",
     )
-    parser.add_argument("--seed", type=int, help="the trouble's; the same seed, the same choices (default: a new one)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="the trouble's; the same seed, the same choices (default: a new one)"
+    )
     parser.add_argument("--agents", type=_count, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--tasks", type=_count, metavar="N", help="in all (default: 2000, more for a longer run)")
     length = parser.add_mutually_exclusive_group()
@@ -71,17 +78,16 @@ def _options() -> Options:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return int(text)
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no time in seconds or minutes")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < 1e6:
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is no time in seconds or minutes")
 
 
 if __name__ == "__main__":

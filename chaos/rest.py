@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from chaos import script
 from chaos.world import ROLE, ROUNDS, World
@@ -11,6 +12,7 @@ from tinytown.errors import Conflict, NotFound, TinytownError
 from tinytown.services import agents, backlog, orphans, reclaiming, steering, tasks
 from tinytown.services.caller import Caller
 
+PROMPT_S = 5.0  # within which a town at rest does a task; an agent whose bell is silent looks every ten seconds
 _OPEN = (TaskState.PENDING, TaskState.ASSIGNED, TaskState.RUNNING)
 
 
@@ -59,6 +61,19 @@ def _hand_out(world: World, names: list[str]) -> None:
     for number, task in enumerate(parked if names else []):
         with contextlib.suppress(Conflict, NotFound):  # somebody has it
             backlog.claim(world.town, task.id, names[number % len(names)], Caller())
+
+
+def late(world: World, within_s: float = PROMPT_S) -> list[str]:
+    """Give every agent at rest one more task; a line for each that was not done at once."""
+    rows = world.town.store.agents.rows(world.town.store.agents.names().values())
+    ready = [row.agent for row in rows if row.wish is not None and row.agent.state is AgentState.IDLE]
+    given = {tasks.assign(world.town, agent.name, script.PROBE, Caller()).id: agent.name for agent in ready}
+    deadline = time.monotonic() + within_s
+    left = set(given)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left &= {task.id for task in tasks.listing(world.town, _OPEN)}
+    return [f"agent {given[i]}: had nothing to do, and did not do task {i} within {within_s:g} s" for i in left]
 
 
 def retry_failed(world: World) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,8 +32,13 @@ STRIKE_S = 0.075  # on average
 SAMPLE_S = 0.25
 CHECK_S = 10.0
 TELL_S = 1.0
+TELL_ELSEWHERE_S = 60.0  # than on a terminal
 ENOUGH_S = 45.0  # of trouble, in which every state must be hit
 KILLS_A_MINUTE = 300
+
+
+class StartFailed(Exception):
+    """No town could be started on this machine; the message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +74,13 @@ class Run:
     accepted: Accepted = field(init=False)
     reading: Reading = field(init=False)
     _writers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _told_at: float = field(default_factory=time.monotonic)
 
     def all(self) -> list[str]:
-        """Everything, in order; the violations."""
+        """Everything after the start, in order; the violations."""
         options = self.options
-        say(f"Seed {options.seed}: {options.agents} agents, {options.tasks} tasks, {options.seconds:g} s of trouble.")
-        self._start()
         self._make_trouble()
-        self._settle()
+        self.violations += self._settle() or self._probe()
         self.reading = verdict.read(self.world, self.accepted, limited=options.limited)
         self.violations += self.reading.violations
         if options.limited:
@@ -83,6 +88,18 @@ class Run:
         self._stop()
         self.violations += self._afterthoughts()
         return self.violations
+
+    def start(self) -> None:
+        """A town with agents and writers at work. Raises StartFailed."""
+        options = self.options
+        say(f"Seed {options.seed}: {options.agents} agents, {options.tasks} tasks, {options.seconds:g} s of trouble.")
+        try:
+            self._start()
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or "").strip().removeprefix("Error: ")
+            raise StartFailed(f"{shlex.join(error.cmd)}: {said or f'exit code {error.returncode}'}") from error
+        except (OSError, subprocess.TimeoutExpired, TinytownError) as error:
+            raise StartFailed(f"{error}") from error
 
     def _start(self) -> None:
         options = self.options
@@ -117,7 +134,7 @@ class Run:
         """In the second half the supervisor is left alive, so that its growth can be seen."""
         started = time.monotonic()
         end = started + self.options.seconds
-        checker = threading.Thread(target=self._check_until, args=(end,))
+        checker = threading.Thread(target=self._check_until, args=(end,), daemon=True)  # or Ctrl-C waits for it
         checker.start()
         strike_at, sample_at, tell_at = started, started, started
         while (now := time.monotonic()) < end:
@@ -161,8 +178,8 @@ class Run:
                 self.checks += 1
         town.store.close()
 
-    def _settle(self) -> None:
-        """No trouble any more: every agent of the beginning works again, and all work is done."""
+    def _settle(self) -> list[str]:
+        """No trouble any more: every agent of the beginning works again, and all work is done; what is not so."""
         started = time.monotonic()
         last = ["nothing was looked at yet"]
         while last and time.monotonic() < started + self.options.settle_s:
@@ -171,7 +188,19 @@ class Run:
             self._tell(f"settling {time.monotonic() - started:3.0f}/{self.options.settle_s:.0f} s")
             time.sleep(SAMPLE_S)
         self.settled_s = time.monotonic() - started
-        self.violations += [f"not settled after {self.settled_s:.0f} s: {line}" for line in last]
+        return [f"not settled after {self.settled_s:.0f} s: {line}" for line in last]
+
+    def _probe(self) -> list[str]:
+        """Whether the town at rest is awake: what is given to it is done at once, also when it has just looked."""
+        settled_s, late = self.settled_s, []
+        for _ in range(2):
+            try:
+                late += rest.late(self.world)
+            except TinytownError as error:
+                late.append(f"the town at rest refused a task: {type(error).__name__}: {error}")
+            late += self._settle()
+        self.settled_s = settled_s
+        return late
 
     def _pass_time(self) -> None:
         self.callers.judge()
@@ -182,13 +211,13 @@ class Run:
 
     def _unsettled(self, *, given_up_too: bool = False) -> list[str]:
         """What the town still has to do; cheap questions first."""
-        if any(writer.poll() is None for writer in self._writers):
-            return ["writers are at work"]
         if self.callers.running:
             return ["commands are under way"]
         limited = self.options.limited and not given_up_too
         try:
             waiting = rest.revive(self.world, given_up_too=not limited)
+            if any(writer.poll() is None for writer in self._writers):  # they may wait for an agent that was pruned
+                return [*waiting, "writers are at work"]
             waiting += rest.open_work(self.world, limited=limited)
             return waiting or invariants.violations(self.world.town, settled=True, accepted=self.accepted.messages)
         except TinytownError as error:
@@ -231,6 +260,8 @@ class Run:
         if self.trouble_s >= ENOUGH_S:
             missed = [(t, s) for t, states in STATES.items() for s in states if not self.trouble.kills[t, s]]
             found += [f"no {target} was killed while {state}: the run proves too little" for target, state in missed]
+            if not self.checks:
+                found.append("the keys were never looked at during the trouble: the run proves too little")
             rate = self.trouble.kills.total() / self.trouble_s * 60
             if rate < KILLS_A_MINUTE:
                 found.append(f"only {rate:.0f} kills a minute; at least {KILLS_A_MINUTE} are wanted")
@@ -248,12 +279,15 @@ class Run:
             time.sleep(0.05)
 
     def _end_helpers(self) -> None:
-        """Processes of the run itself."""
-        for process in [*self._writers, *([self.proxy] if hasattr(self, "proxy") else [])]:
+        for process in self._own():
             process.kill()
             process.wait()
-        if hasattr(self, "callers"):
-            self.callers.abandon()
+
+    def _own(self) -> list[subprocess.Popen[bytes]]:
+        """The run's own processes, that it waits for where it started them; a start that failed made only a few."""
+        proxy = [self.proxy] if hasattr(self, "proxy") else []
+        typed = [command.process for command in self.callers.running] if hasattr(self, "callers") else []
+        return [*self._writers, *proxy, *typed]
 
     def _living(self) -> list[str]:
         self._reap()
@@ -265,18 +299,22 @@ class Run:
         return lines
 
     def _reap(self) -> None:
-        """Collect the orphans that ended; those that we started ourselves are waited for where they were started."""
-        own = {w.pid for w in self._writers} | {self.proxy.pid} | {typed.process.pid for typed in self.callers.running}
+        """Collect the orphans that ended."""
+        own = {process.pid for process in self._own()}
         for text in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
             if int(text) not in own and processes.identity(int(text)) is None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(int(text), os.WNOHANG)
 
     def _tell(self, what: str) -> None:
-        """Progress: one line that is written over, on a terminal."""
+        """Progress: one line that is written over, on a terminal; elsewhere a line a minute."""
+        counts = f"{self.trouble.kills.total()} kills, {len(self.accepted.tasks)} tasks accepted"
+        line = f"{what}: {counts}, {len(self.violations)} violations"
         if sys.stderr.isatty():
-            counts = f"{self.trouble.kills.total()} kills, {len(self.accepted.tasks)} tasks accepted"
-            print(f"\r\033[K{what}: {counts}, {len(self.violations)} violations", end="", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        elif time.monotonic() >= self._told_at + TELL_ELSEWHERE_S:
+            self._told_at = time.monotonic()
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say(text: str) -> None:

@@ -46,6 +46,7 @@ BEHAVIOURS = (
 )
 # Only where attempts are limited: elsewhere they would go on for good.
 HOPELESS = (Behaviour("crashes each time", 60, ("exit 3",), FAILS),)
+PROBE = "chaos task: works\nstub: work 1"
 _TITLE = re.compile(r"chaos task: (.+)")
 _BY_NAME = {behaviour.name: behaviour for behaviour in (*BEHAVIOURS, *HOPELESS)}
 

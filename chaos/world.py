@@ -23,7 +23,7 @@ from tinytown.store.server import ManagedServer
 from tinytown.town import Town, open_town
 
 TT = Path(sys.executable).with_name("tt")
-NAME = "chaos"
+NAME = f"chaos-{os.getpid()}"  # processes are found by their town's name: two runs must not see each other's
 ROLE = "worker"  # of every agent, and every task may go to any of them
 ROUNDS = 1_000_000
 EXTRA = ("x1", "x2", "x3", "x4")  # agents that random commands spawn
@@ -75,7 +75,12 @@ class World:
         self.tt("init", "--name", NAME, "--town", str(self.root))
         limits = {} if limited else UNLIMITED
         tables = {key: SHORT.get(key, {}) | limits.get(key, {}) for key in (*SHORT, *limits)}
-        settings: dict[str, Any] = {"name": NAME, "max_agents": 200, **tables, "agent_clis": dict(_clis(binary, self))}
+        settings: dict[str, Any] = {
+            "name": NAME,
+            "max_agents": len(names) + 100,
+            **tables,
+            "agent_clis": dict(_clis(binary, self)),
+        }
         (self.root / "tinytown.toml").write_text(tomli_w.dumps(settings))
         self.town: Town = open_town(str(self.root))
         self.redis = ManagedServer(self.town.config.redis, self.town.state_dir)

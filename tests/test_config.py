@@ -16,16 +16,26 @@ from hypothesis import strategies as st
 
 from tests.support.builders import QUICK
 from tinytown import config, config_townhall
-from tinytown.config import AgentCli, AgentConfig, Config, RedisConfig, RetentionConfig, SupervisorConfig
+from tinytown.config import (
+    AgentCli,
+    AgentConfig,
+    Config,
+    GithubConfig,
+    MissionConfig,
+    RedisConfig,
+    RetentionConfig,
+    SupervisorConfig,
+)
 from tinytown.config_townhall import Auth, Mtls, Tls, Townhall
 from tinytown.config_values import CHOICES
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 
 SECTIONS: dict[str, Any] = {
     "redis": RedisConfig, "agent": AgentConfig, "supervisor": SupervisorConfig, "retention": RetentionConfig,
+    "mission": MissionConfig, "github": GithubConfig,
     "townhall": Townhall, "townhall.auth": Auth, "townhall.tls": Tls, "townhall.mtls": Mtls,
 }  # fmt: skip
-OURS = ("redis", "agent", "supervisor", "retention")
+OURS = ("redis", "agent", "supervisor", "retention", "mission")
 WRONG: dict[str, list[Any]] = {
     "str": [5, True, [], {}, 1.5],
     "bool": [0, 1, "true", [], 0.0],
@@ -74,6 +84,13 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
     assert (loaded.agent.max_attempts, loaded.agent.round_timeout_s, loaded.agent.complete_on) == (3, 3600, "exit")
     assert (loaded.supervisor.restart_intensity, loaded.supervisor.restart_period_s) == (5, 60)
     assert loaded.warnings == ()
+
+
+def test_a_town_keeps_the_name_of_before(tmp_path: Path) -> None:
+    """A folder `Übung` gave the town `-bung` once. Its keys have that name, so it must open with it."""
+    assert config.build({"name": "-bung"}, tmp_path).name == "-bung"
+    with pytest.raises(ConfigInvalid, match="not valid"):
+        config.build({"name": "a/b"}, tmp_path)
 
 
 def test_no_town_file(tmp_path: Path) -> None:
@@ -204,7 +221,8 @@ def test_choices(key: str) -> None:
     ("section", "key", "least"),
     [("", "max_agents", 1), ("agent", "max_attempts", 1), ("agent", "batch_bytes", 1), ("supervisor", "hung_s", 5),
      ("retention", "tasks_days", 0), ("supervisor", "backoff_s", 0), ("redis", "port", 0),
-     ("townhall", "rest_port", 1)],
+     ("townhall", "rest_port", 1), ("mission", "max_parallel_items", 1), ("mission", "watch_interval_secs", 1),
+     ("mission", "max_rounds", 1)],
 )  # fmt: skip
 def test_minimums(section: str, key: str, least: int) -> None:
     """Numbers have a smallest value; it is accepted, one less is refused."""
@@ -215,6 +233,29 @@ def test_minimums(section: str, key: str, least: int) -> None:
     config.build(table(least), Path("f"))
     with pytest.raises(ConfigInvalid, match=f"must be {least} or more"):
         config.build(table(least - 1), Path("f"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://api.github.com", "https://ghe.example.com/api/v3", "https://ghe.example.com:8443/api/v3/",
+     "http://127.0.0.1:8080/api/v3", "http://localhost:1", "https://api.tenant.ghe.com"],
+)  # fmt: skip
+def test_where_github_is(tmp_path: Path, url: str) -> None:
+    """`[github] api_url` may be any https:// URL, and one of this machine."""
+    assert load(tmp_path, f'name = "demo"\n[github]\napi_url = "{url}"').github.api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ghe.example.com", "http://ghe.example.com/api/v3", "ftp://x", "https://", "https://ann:hunter2@x/api/v3",
+     "http://localhost.evil.example/", "https://x/api?a=b", "https://x/\\n", "http://127.0.0.1@evil.example/"],
+)  # fmt: skip
+def test_where_github_is_not(tmp_path: Path, url: str) -> None:
+    """Nothing that would show the token on its way, or holds a password; that is not repeated."""
+    error = refusal(tmp_path, f'name = "demo"\n[github]\napi_url = "{url}"')
+
+    assert "'github.api_url' must be the https:// URL" in str(error)
+    assert "hunter2" not in str(error)
 
 
 @pytest.mark.parametrize("value", ["nan", "-nan", "+nan"])

@@ -15,7 +15,7 @@ from typing import Any
 from tinytown import toml
 from tinytown.config_values import is_secret, table, unknown, value
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
-from tinytown.ids import check_name
+from tinytown.ids import check_name, is_stored_name
 
 TOWN_FILE = "tinytown.toml"
 STATE_DIR = ".tt"
@@ -84,6 +84,26 @@ class RetentionConfig:
     mailbox: int = 1000
     events: int = 10_000
     round_logs: int = 100
+    missions_days: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MissionConfig:
+    """`[mission]`: the policy of new missions (domain/mission.py). Times in seconds."""
+
+    max_parallel_items: int = 2
+    reviewer_required: bool = True
+    auto_merge: bool = False
+    watch_interval_secs: int = 180
+    max_rounds: int = 5
+    no_checks: str = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class GithubConfig:
+    """`[github]`: where the API is; https://HOST/api/v3 on an Enterprise server."""
+
+    api_url: str = "https://api.github.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,8 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
+    mission: MissionConfig = field(default_factory=MissionConfig)
+    github: GithubConfig = field(default_factory=GithubConfig)
     agent_clis: dict[str, AgentCli] = field(default_factory=dict)
     townhall: dict[str, Any] = field(default_factory=dict)  # as written; config_townhall.py types it
     warnings: tuple[str, ...] = ()
@@ -186,7 +208,8 @@ def build(town: dict[str, Any], path: Path) -> Config:
         from tinytown.config_townhall import check  # noqa: PLC0415  few towns have one
 
         check(config.townhall, path)
-    _check_name(config.name, "Town", path)
+    if not is_stored_name(config.name):
+        _check_name(config.name, "Town", path)
     clis = {name: _named(name, cli, path) for name, cli in config.agent_clis.items()}
     warnings = tuple(_warnings(town, world, config))
     return _from_environment(replace(config, agent_clis=clis, warnings=warnings))

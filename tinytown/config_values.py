@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
@@ -16,6 +17,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "agent.isolation": ("none", "worktree"),
     "redis.appendfsync": ("always", "everysec", "no"),
     "supervisor.on_give_up": ("keep", "backlog"),
+    "mission.no_checks": ("pass", "wait"),
     "agent_clis.prompt": ("stdin", "file", "argument"),
     "townhall.auth.mode": ("none", "api_key", "oidc"),
     "townhall.auth.api_key_scopes": ("town.read", "town.write", "agent.manage", "admin"),
@@ -26,11 +28,28 @@ MINIMUM: dict[str, float] = {
     "agent.max_attempts": 1,
     "agent.batch_bytes": 1,
     "supervisor.hung_s": 5,  # between two beats an actor may wait two seconds for a Redis that does not answer
+    "mission.max_parallel_items": 1,
+    "mission.watch_interval_secs": 1,
+    "mission.max_rounds": 1,
     "townhall.rest_port": 1,
     "townhall.mcp_port": 1,
     "townhall.request_timeout_ms": 1,
 }
-MAXIMUM: dict[str, float] = {"redis.port": 65535, "townhall.rest_port": 65535, "townhall.mcp_port": 65535}
+MAXIMUM: dict[str, float] = {
+    "redis.port": 65535,
+    "mission.max_parallel_items": 1000,
+    "mission.watch_interval_secs": 86_400,
+    "mission.max_rounds": 1000,
+    "townhall.rest_port": 65535,
+    "townhall.mcp_port": 65535,
+}
+# Texts of one form: a pattern, and what it stands for. http:// would show a token to everybody on the way.
+FORMS: dict[str, tuple[str, str]] = {
+    "github.api_url": (
+        r"(https://[\w.-]+|http://(localhost|127\.0\.0\.1))(:\d+)?(/[\w./-]*)?",
+        "the https:// URL of GitHub's API, as https://HOST/api/v3 (http:// for this machine only)",
+    ),
+}
 # Keys of the first version that mean nothing any more, and what to do about them.
 GONE = {
     "use_central_redis": "Write it under [redis]: use_central = true (or false)",
@@ -124,6 +143,8 @@ def _in_range(given: Any, where: str, path: Path) -> Any:
     if general in CHOICES and given not in CHOICES[general]:
         choices = ", ".join(CHOICES[general])
         raise ConfigInvalid(f"{path}: {where!r} must be one of {choices}{_instead(given, where)}.")
+    if general in FORMS and not re.fullmatch(FORMS[general][0], given, re.ASCII):
+        raise ConfigInvalid(f"{path}: {where!r} must be {FORMS[general][1]}.")  # what is there may hold a password
     if not isinstance(given, int | float) or isinstance(given, bool):
         return given
     least, most = MINIMUM.get(general, 0), MAXIMUM.get(general)

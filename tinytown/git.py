@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from tinytown.errors import Conflict, TimedOut, Unavailable
+from tinytown.missions.references import repository_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -90,6 +91,14 @@ def ask(where: Path, *arguments: str) -> str:
         return answer(where, *arguments, within_s=ASK_S)
     except (Unavailable, TimedOut):
         return ""
+
+
+def origin_repository(where: Path, web: str) -> str | None:
+    """The `owner/repo` that the remote `origin` of a folder's repository means on the GitHub at `web`.
+
+    None: no such remote, another server, or no git.
+    """
+    return repository_of(ask(where, "remote", "get-url", "origin"), web)
 
 
 def stream(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:

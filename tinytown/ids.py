@@ -55,6 +55,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and text not in {".", ".."}
 
 
+def is_stored_name(text: str) -> bool:
+    """As `is_name`, for one that is there already: it may begin with `-`, as names once could."""
+    return is_name(f"_{text[1:]}" if text.startswith("-") else text)
+
+
 def check_name(name: str, what: str = "Agent") -> str:
     """Return `name` if it is a legal name of an agent, role or town; Invalid otherwise."""
     if not is_name(name):

@@ -13,14 +13,11 @@ from typing import Any
 def text_of(path: Path) -> str:
     """The file's text, without the byte order mark that some editors put before it.
 
-    Raises OSError, also for a pipe or a device (they may never end), and ValueError: no UTF-8.
+    Raises OSError, also for a folder, a pipe or a device (they may never end), and ValueError: no UTF-8.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as stream:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
-            code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            raise OSError(code, os.strerror(code) if stat.S_ISDIR(mode) else "Not a regular file", str(path))
+    with open(path, "rb", opener=_without_waiting) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
         return stream.read().decode("utf-8-sig")
 
 
@@ -30,3 +27,7 @@ def decode(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault]
 CHECKOUT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, path: str = os.environ["PATH"]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "chaos", *words], cwd=CHECKOUT, env=os.environ | {"TMPDIR": str(folder)},
+        [sys.executable, "-m", "chaos", *words], cwd=CHECKOUT, env=os.environ | {"TMPDIR": str(folder), "PATH": path},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -52,6 +52,28 @@ def test_default_limits(tmp_path: Path) -> None:
     assert "failed tasks were retried" in said
 
 
+@pytest.mark.parametrize("words", ["--seconds nan", "--minutes x", "--agents 0", "--tasks many"])
+def test_what_is_no_number(tmp_path: Path, words: str) -> None:
+    """One line says which, and nothing is started."""
+    with start(tmp_path, *words.split()) as process:
+        said = process.communicate()[0]
+    assert process.returncode == 2
+    option, value = words.split()
+    assert f"error: argument {option}: {value} is no" in said
+
+
+def test_no_town_can_be_started(tmp_path: Path) -> None:
+    """Not a finding: another exit code, a line with what failed."""
+    compiler = tmp_path / "gcc"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    with start(tmp_path, path=f"{tmp_path}:{os.environ['PATH']}") as process:
+        said = process.communicate()[0]
+    assert process.returncode == 2
+    assert "Error: gcc " in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.timeout(60)
 def test_interrupted(tmp_path: Path) -> None:
     """Ctrl-C in mid-trouble: no process is left, which the suite checks; the folder stays, and is named."""
@@ -60,7 +82,9 @@ def test_interrupted(tmp_path: Path) -> None:
         until = time.monotonic() + 1.0
         wait_until(lambda: time.monotonic() > until)  # some trouble
         process.send_signal(signal.SIGINT)
+        interrupted = time.monotonic()
         said = process.communicate()[0]
     assert process.returncode == 130, said
+    assert time.monotonic() < interrupted + 20  # and not when the minute is over
     assert f"The town is kept in {next(tmp_path.iterdir())}" in said
     assert "Traceback" not in said

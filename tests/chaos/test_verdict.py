@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from chaos import script, verdict
-from chaos.commands import Callers
+from chaos import rest, script, verdict
+from chaos.commands import Callers, Typed
 from chaos.verdict import Accepted
-from chaos.witness import Witness
+from chaos.witness import Size, Witness
 from chaos.world import NAME, World
 from tests.support.builders import make_task
 from tests.support.town import register
@@ -117,12 +117,12 @@ def test_given_up_in_silence(world: World) -> None:
 def test_two_actors_at_once(world: World) -> None:
     """By their titles, seen twice; one that is the other's child is a model that is being born."""
     code = (
-        "import os, sys, setproctitle; setproctitle.setproctitle('tt: agent ann [idle 0/9] [chaos]')\n"
-        "if sys.argv[1:]: os.fork()\n"
+        "import os, sys, setproctitle; setproctitle.setproctitle('tt: agent ann [idle 0/9] [' + sys.argv[1] + ']')\n"
+        "if sys.argv[2:]: os.fork()\n"
         "sys.stdin.read()"
     )
     witness = Witness(world)
-    argv = [sys.executable, "-c", code]
+    argv = [sys.executable, "-c", code, NAME]
     with subprocess.Popen([*argv, "forks"], stdin=subprocess.PIPE) as one:
         wait_until(lambda: len(processes.descendants(one.pid)) and world.actors())
         witness.look()
@@ -144,6 +144,43 @@ def test_what_commands_may_not_do(world: World) -> None:
     callers.finish()
     assert [line.split(":")[0] for line in callers.complaints] == ["tt nosuch"]
     assert callers.ended == {"wrong": 1, "done": 1, "refused": 1}
+
+
+def test_an_error_that_no_command_foresaw(world: World) -> None:
+    """`tt` shows a traceback as one line of error with exit code 1: no refusal."""
+    callers, output = Callers(world, random.Random(1)), world.output / "1"  # noqa: S311  no secret
+    with output.open("wb") as stream:
+        process = subprocess.Popen(["sh", "-c", "echo \"Error: unexpected KeyError: 'x'\"; exit 1"], stdout=stream)
+    callers.running.append(Typed(("status",), process, None, output, 0.0))
+    process.wait()
+    callers.judge()
+    assert callers.complaints == ["tt status: exit 1: Error: unexpected KeyError: 'x'"]
+
+
+def test_an_agent_that_does_not_take_up_work(world: World) -> None:
+    """At rest, and what it is given stays undone: nobody hears its bell."""
+    made = register(world.town, "ann")
+    row = world.town.store.agents.row(made.id)
+    assert row is not None
+    tx = world.town.store.transaction()
+    save_agent(tx, row.raw, row.agent.having(state=AgentState.IDLE))
+    world.town.store.commit(tx)
+    assert [line.split(",")[0] for line in rest.late(world, 0.1)] == ["agent ann: had nothing to do"]
+
+
+def test_descriptors_that_nobody_closed(world: World) -> None:
+    """By the number of actors: it differs from moment to moment."""
+    witness = Witness(world)
+    witness.sizes = [(0.0, processes.own(), Size(15, 1, 2)), (9.0, processes.own(), Size(70, 1, 20))]
+    assert witness.grown() == []
+    witness.sizes.append((9.0, processes.own(), Size(42, 1, 7)))
+    assert witness.grown() == ["the supervisor came to have 42 descriptors, for 7 actors in 9 s"]
+
+
+def test_a_town_without_redis(world: World) -> None:
+    """A finding, not an end of the run."""
+    world.redis.stop()
+    assert "nothing can be read: " in found(world)
 
 
 def test_the_journal_of_a_writer_that_is_writing(tmp_path: Path) -> None:

@@ -140,3 +140,12 @@ def test_an_event_leaves_out_what_it_does_not_have() -> None:
     assert json.loads(event.to_json()) == {
         "event_type": "task_completed", "task_id": "t", "message": "done", "timestamp": AT, "round": 3,
     }  # fmt: skip
+
+
+def test_a_name_of_before_is_read() -> None:
+    """Agents could be called `-x` once: their records and wishes still count."""
+    assert Agent.from_json(make_agent("-x").to_json()).name == "-x"
+    assert Wish.from_json(make_wish("-x").to_json()).name == "-x"
+    for bad in ("..", "a/b", "", "x" * 65):
+        with pytest.raises(ValueError, match="not valid"):
+            Agent.from_json(make_agent(bad).to_json())

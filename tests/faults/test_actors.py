@@ -247,3 +247,20 @@ def test_new_agent_of_the_same_name_takes_over(town: RunningTown) -> None:
     waiting.for_agent(town.town, "ann", 10)
     town.spawn("ann")
     town.wait_done(task, queued)
+
+
+def test_an_outage_before_the_first_round_of_a_new_agent(town: RunningTown) -> None:
+    """What its predecessor of that name left in the journal is none of its business when Redis comes back."""
+    town.spawn("ann")
+    town.task_done("ann")
+    agents.kill(town.town, "ann")
+    waiting.for_agent(town.town, "ann", 5)
+    former = town.agent("ann").id
+    assert town.spawn("ann").id != former
+    town.wait_idle("ann")
+    actor = town.actor("ann")
+    town.kill_redis()
+    log = town.town.logs_dir / "ann.log"
+    town.wait(lambda: "Redis is back" in log.read_text() or not processes.is_alive(actor), "the end of the outage")
+    town.task_done("ann")
+    assert town.actor("ann") == actor

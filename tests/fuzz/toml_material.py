@@ -23,6 +23,7 @@ TOWN: dict[str, Any] = {
     },
     "supervisor": {"restart_intensity": 5, "restart_period_s": 60.0, "hung_s": 30.0, "on_give_up": "keep"},
     "retention": {"tasks_days": 30.0, "events": 5},
+    "mission": {"max_parallel_items": 2, "reviewer_required": True, "no_checks": "pass", "watch_interval_secs": 180},
     "agent_clis": {
         "mine": {"command": "foo --bar", "workdir": "x", "env": {"API_KEY": SECRET, "A": "b"}, "prompt": "stdin",
                  "format": "text", "round_timeout_s": 5.0},

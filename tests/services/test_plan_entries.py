@@ -60,7 +60,7 @@ def test_all_keys() -> None:
         (task(depends_on=["a"]), "wait for each other: a -> a", "Take one of these links out."),
         (task(parent="b") + task("b", parent="a"), "tasks are parents of each other: a -> b -> a", None),
         ('tasks = [{id = "a", zzz = 1}]', "tasks.toml: task number 1: task 'a': unknown key", None),
-        ('[[task]]\nid = "a"', "unknown key 'task'", "Did you mean 'tasks'?"),
+        ('[metadata]\n[beta]\n[[task]]\nid = "a"', "unknown key 'task'", "Did you mean 'tasks'?"),
         (task() + '[[Tasks]]\nid = "b"', "unknown key 'Tasks'", "Did you mean 'tasks'?"),
         ("meta = 1", "'meta' must be a table", None),
         ("[meta]\ndefault_agent = 1", "'default_agent' in [meta] must be a text", None),

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 
 from tests.support import invariants
-from tests.support.builders import make_wish
-from tests.support.town import claim_all, events, give_mail, give_task, in_processes, register, same_town, snapshot
+from tests.support.builders import make_item, make_mission, make_watch, make_wish
+from tests.support.missions import put_mission
+from tests.support.town import (
+    claim_all,
+    events,
+    give_mail,
+    give_task,
+    in_processes,
+    register,
+    same_town,
+    snapshot,
+    writing,
+)
 from tinytown import ids
 from tinytown.domain.states import AgentState
 from tinytown.domain.task import Task
@@ -19,6 +30,7 @@ from tinytown.services import agents, backlog, messages, pruning, tasks
 from tinytown.services import reset as service
 from tinytown.services.agents import SpawnRequest
 from tinytown.services.caller import Caller
+from tinytown.services.missions import steps
 from tinytown.services.reset import Plan, plan, reset, reset_agents
 from tinytown.services.stopping import end_actors
 from tinytown.store.inboxes import bury
@@ -49,6 +61,19 @@ def left(town: Town) -> set[str]:
     """Keys without their town, but for the tokens of transactions."""
     found = {key.split(":", 2)[2] for key in snapshot(town)}
     return {key for key in found if not key.startswith("sent:")}
+
+
+def test_missions_go_with_everything(town: Town) -> None:
+    """Counted in the plan, and no key of them is left."""
+    run = make_mission()
+    item = make_item(run)
+    put_mission(town, run, item, watches=[make_watch(item)])
+    with writing(town) as tx:
+        steps.note(tx, run.id, "user", "careful")
+        steps.log(tx, "mission_noted", "careful", run)
+    assert plan(town).missions == 1
+    reset(town)
+    assert left(town) == {"events"}
 
 
 def test_a_plan_changes_nothing(town: Town) -> None:

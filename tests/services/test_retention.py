@@ -6,11 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.builders import make_task
+from tests.support.builders import make_item, make_mission, make_task, make_watch
+from tests.support.missions import put_mission
 from tests.support.town import all_tasks, events, register, snapshot, texts, with_settings, writing
 from tinytown import clock, ids, logs
+from tinytown.domain.mission import MissionState
 from tinytown.domain.states import TaskState
+from tinytown.domain.watch import WatchStatus
 from tinytown.services import retention
+from tinytown.services.missions import steps
 from tinytown.store.inboxes import bury
 from tinytown.town import Town, change
 
@@ -32,11 +36,36 @@ def test_finished_tasks_go_after_their_days(town: Town) -> None:
 
     gone = retention.apply(kept)
 
-    assert gone == {"tasks": 2, "dead_letters": 0, "round_logs": 0}
+    assert gone == {"tasks": 2, "dead_letters": 0, "round_logs": 0, "missions": 0}
     assert all_tasks(town).keys() == {young.id, done[0].id} == set(town.store.tasks.ids(TaskState))
     assert {e["task_id"] for e in events(town, "task_expired")} == {old.id, done[1].id}
     assert [e["message"] for e in events(town, "retention_applied")] == ["2 tasks"]
     kept.store.close()
+
+
+def test_ended_missions_go_after_their_days(town: Town) -> None:
+    """With everything of them, and an event each; what has not ended stays, however old. 0 keeps them for good."""
+    kept = with_settings(town, retention={"missions_days": 2.0})
+    ended = {"state": MissionState.COMPLETED, "created_at": days_ago(9)}
+    old, young = (make_mission(**ended, ended_at=days_ago(days)) for days in (2.1, 1.9))
+    stopped = make_mission(state=MissionState.BLOCKED, stopped_at=days_ago(9), created_at=days_ago(9))
+    for run in (old, young, stopped):
+        item = make_item(run)
+        put_mission(town, run, item, watches=[make_watch(item, status=WatchStatus.DONE)])
+        with writing(town) as tx:
+            steps.note(tx, run.id, "user", "kept?")
+            steps.log(tx, "mission_noted", "kept?", run)
+
+    forever = with_settings(town, retention={"missions_days": 0.0})
+    assert retention.apply(forever)["missions"] == 0
+    assert retention.apply(kept)["missions"] == 1
+
+    assert sorted(town.store.missions.all_ids()) == sorted([young.id, stopped.id])
+    assert not any(town.store.redis.exists(key) for key in town.store.keys.of_mission(old.id))
+    assert town.store.missions.notes(young.id, 1)
+    assert [event["mission_id"] for event in events(town, "mission_expired")] == [old.id]
+    for other in (kept, forever):
+        other.store.close()
 
 
 @pytest.mark.parametrize("broken", [False, True])

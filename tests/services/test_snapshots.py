@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import invariants
-from tests.support.builders import make_agent
+from tests.support.builders import make_agent, make_item, make_mission, make_watch
+from tests.support.missions import file_now, put_mission
 from tests.support.redis_server import TestRedis
 from tests.support.town import (
     agent_now,
@@ -30,13 +31,16 @@ from tests.support.town import (
 )
 from tinytown import ids
 from tinytown.config import Config, RedisConfig
+from tinytown.domain.mission import MissionState
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState, TaskState
+from tinytown.domain.work import WorkStatus
 from tinytown.errors import Conflict, TinytownError, Unavailable
 from tinytown.files import FileLock
 from tinytown.journal import RoundEntry
 from tinytown.services import backlog, snapshots, tasks
 from tinytown.services.caller import Caller
+from tinytown.services.missions import steps
 from tinytown.services.snapshots import NothingSaved
 from tinytown.store import saved_file
 from tinytown.store import snapshot as stored
@@ -100,6 +104,33 @@ def test_everything_comes_back(town: Town, other: Town) -> None:
     for each in (town, other):
         assert not stored.names_under(each.store, each.store.keys.prefix + "snapshot:")
         assert not (each.state_dir / "scratch").exists()
+
+
+def test_missions_come_back_stopped(town: Town, other: Town) -> None:
+    """With items, watches, lines and notes as they were: the town that was saved may still work on them."""
+    run, old = make_mission(), make_mission(state=MissionState.COMPLETED)
+    item = make_item(run, status=WorkStatus.BLOCKED, author="a", body="ümlaut\n" * 99)
+    put_mission(town, run, item, watches=[make_watch(item)])
+    put_mission(town, old)
+    with writing(town) as tx:
+        steps.note(tx, run.id, "user", "careful")
+        steps.log(tx, "mission_noted", "careful", run)
+    snapshots.save(town)
+    assert town.store.missions.active_ids() == [run.id]
+    carry(town, other)
+    snapshots.restore(other)
+
+    before, after = file_now(town, run), file_now(other, run)
+
+    assert (after.items, after.watches) == (before.items, before.watches)
+    assert (after.run.state, after.run.is_active) == (MissionState.BLOCKED, False)
+    assert (after.run.blocked_reason, after.run.remedy) == (
+        "Stopped: restored", f"tt mission resume {run.id[:8]}",
+    )  # fmt: skip
+    assert other.store.missions.active_ids() == []
+    assert file_now(other, old).run == old
+    assert other.store.missions.notes(run.id, 9) == town.store.missions.notes(run.id, 9)
+    invariants.check(other, settled=False)
 
 
 def test_the_same_state_is_the_same_file(town: Town) -> None:

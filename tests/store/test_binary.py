@@ -106,6 +106,13 @@ def test_an_old_one_does_not_hide_a_usable_one(places: Places) -> None:
     assert binary.find(RedisConfig()).path == expected
 
 
+def test_a_place_that_cannot_be_looked_at(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder on PATH that may not be entered, or whose name is no name, is passed over."""
+    expected = redis(places.late / "redis-server", "8.0.2")
+    monkeypatch.setenv("PATH", f"/{'x' * 300}:{places.late}")
+    assert binary.find(RedisConfig()).path == expected
+
+
 def test_none_installed(places: Places) -> None:
     """The text of the reference, and one line that helps."""
     with pytest.raises(RedisNotInstalled) as caught:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -531,3 +533,76 @@ while True:
     processes.send(stranger, signal.SIGKILL)
     wait_until(lambda: not processes.is_alive(stranger))
     assert live.server.identity() is None
+
+
+def passwordless(port: int, tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A server that somebody else runs on that port, as every version before could use it."""
+    program = binary.find(RedisConfig(), tmp_path).path
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "")
+    return subprocess.Popen([program, *options], cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+
+def test_who_has_the_server_open_follows_its_password(town: Make, tmp_path: Path) -> None:
+    """A password is made when ours takes the place of a server without one: open clients and bells go on. And back."""
+    live = town(use_socket=False, port=free_port())
+    stranger = passwordless(live.config.port, tmp_path)
+    try:
+        wait_until(lambda: live.server.look() is Answer.READY, what="the other's server")
+        client, bell = live.client(), live.connector.bell()
+        assert client.ping()
+        bell.connect()
+        assert not live.server.ensure()
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert live.server.ensure()
+    assert client.ping()
+    bell.disconnect()
+    bell.connect()
+    bell.send_command("PING")
+    assert bell.read_response() == "PONG"
+    assert live.server.stop()
+    assert live.server.ensure()
+    assert client.ping()
+    live.kill()
+    stranger = passwordless(live.config.port, tmp_path)
+    try:
+        wait_until(lambda: live.server.look() is Answer.READY, what="the other's server")
+        live.connector.check(client)
+        live.connector.check(live.client())
+        bell.disconnect()
+        bell.connect()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_towns_that_share_a_server_agree_on_its_password(town: Make, tmp_path: Path) -> None:
+    """Whoever starts it: several at once, and those who see its end while another town stops it."""
+    settings = {"use_socket": False, "port": free_port()}
+    towns = [town(tmp_path / name, **settings) for name in ("a", "b", "c")]
+    context = multiprocessing.get_context("fork")
+    for _ in range(8):
+        gates = [context.Event() for _ in towns]
+        running = next((found for one in towns if (found := one.server.identity()) is not None), None)
+
+        def start(one: TestRedis, gate: Any, before: processes.Identity | None = running) -> None:
+            gate.set()
+            while processes.is_alive(before):
+                pass
+            with contextlib.suppress(TinytownError):  # another one has the port now
+                one.server.ensure()
+            os._exit(0)
+
+        starters = [context.Process(target=start, args=pair) for pair in zip(towns[1:], gates[1:], strict=True)]
+        for starter in starters:
+            starter.start()
+        for gate in gates[1:]:
+            gate.wait()
+        for one in towns:
+            one.server.stop()
+        for starter in starters:
+            starter.join(20)
+        for one in towns:
+            one.server.ensure()
+            one.connector.check(one.client())

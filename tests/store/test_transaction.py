@@ -25,13 +25,14 @@ Expect = Callable[[Transaction], None]
 
 @pytest.fixture
 def keys(town: Town) -> dict[str, str]:
-    """A string, a hash, a list, a set; and keys that are not there."""
+    """A string, a hash, a list, a set, a sorted set; and keys that are not there."""
     redis = town.store.redis
-    made = {kind: f"tt:{town.name}:test:{kind}" for kind in ("string", "hash", "list", "set", "none", "out")}
+    made = {kind: f"tt:{town.name}:test:{kind}" for kind in ("string", "hash", "list", "set", "zset", "none", "out")}
     redis.set(made["string"], "old")
     redis.hset(made["hash"], "field", "old")
     redis.rpush(made["list"], "a", "b")
     redis.sadd(made["set"], "a", "b")
+    redis.zadd(made["zset"], {"a": 1, "b": 2})
     return made
 
 
@@ -63,6 +64,9 @@ EXPECTATIONS: list[tuple[str, str, tuple[object, ...], bool]] = [
     ("expect_size", "set", (2,), True),
     ("expect_size", "set", (1,), False),
     ("expect_size", "none", (0,), True),
+    ("expect_ranked", "zset", (2,), True),
+    ("expect_ranked", "zset", (1,), False),
+    ("expect_ranked", "none", (0,), True),
     ("expect_in_set", "set", ("b",), True),
     ("expect_in_set", "set", ("c",), False),
     ("expect_in_set", "none", ("b",), False),

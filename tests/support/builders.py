@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, settings
 from tinytown import ids
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.message import Message, Priority
+from tinytown.domain.mission import Mission, MissionState
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
+from tinytown.domain.watch import Watch, WatchKind
+from tinytown.domain.work import WorkItem
 
 AT = "2026-01-02T03:04:05.000006Z"
 # The same examples in each run: a failure here is one for everybody.
@@ -56,6 +59,26 @@ def make_wish(name: str = "backend", **fields: Any) -> Wish:
     """A wish for ten rounds, epoch 1."""
     given: dict[str, Any] = {"name": name, "epoch": 1, "rounds": 10}
     return Wish(**given | fields)
+
+
+def make_mission(**fields: Any) -> Mission:
+    """A running mission of one issue, with an id of its own."""
+    given = {"id": ids.new_id(), "objectives": ["acme/web#1"], "created_at": AT, "updated_at": AT}
+    return Mission(**{**given, "state": MissionState.RUNNING, "repositories": ["acme/web"], **fields})
+
+
+def make_item(mission: Mission, number: int = 1, **fields: Any) -> WorkItem:
+    """A pending work item, of the issue with its number."""
+    given = {"id": ids.new_id(), "mission_id": mission.id, "number": number, "title": f"Part {number}"}
+    given |= {"source_ref": f"acme/web#{number}", "created_at": AT, "updated_at": AT}
+    return WorkItem(**{**given, **fields})
+
+
+def make_watch(item: WorkItem, **fields: Any) -> Watch:
+    """A watch of the checks of the item's pull request, due at once."""
+    given = {"id": ids.new_id(), "mission_id": item.mission_id, "work_item_id": item.id, "next_due_at": AT}
+    given |= {"kind": WatchKind.PR_CHECKS, "target_ref": "https://github.com/acme/web/pull/7"}
+    return Watch(**{**given, **fields})
 
 
 def make_message(kind: str = "query", *, to: str = "", priority: Priority = Priority.NORMAL, **payload: Any) -> Message:

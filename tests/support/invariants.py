@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import missions
 from tinytown import processes
 from tinytown.domain.agent import Agent, Wish
 from tinytown.domain.message import Message, Unreadable, parse
@@ -23,7 +24,7 @@ from tinytown.ids import SUPERVISOR_ID
 from tinytown.processes import Identity
 from tinytown.services import supervision
 from tinytown.store.inboxes import read_dead_letter
-from tinytown.store.keys import PREFIX, TABLE
+from tinytown.store.keys import PREFIX, row_of
 from tinytown.town import Town
 
 # Every key in one step: nothing moves between two lists while we look.
@@ -103,7 +104,7 @@ def violations(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> li
 def of_records(seen: Snapshot, accepted: Iterable[str] = ()) -> list[str]:
     """Those that need no look at processes."""
     kept = [*_keys(seen), *_messages(seen, accepted), *_tasks(seen), *_dependencies(seen)]
-    return [*kept, *_transitions(seen), *_histories(seen)]
+    return [*kept, *_transitions(seen), *_histories(seen), *missions.violations(seen)]
 
 
 def look(town: Town) -> Snapshot:
@@ -154,7 +155,7 @@ def _keys(seen: Snapshot) -> Iterator[str]:
     owners = {*seen.of("agents").get("", {}).values(), SUPERVISOR_ID}
     for key, (kind, ttl, value) in seen.keys.items():
         _tt, _town, name, *rest = key.split(":")
-        row = TABLE.get(name)
+        row = row_of(":".join([name, *rest]))
         if row is None:
             yield f"{key}: no key of the table"
             continue

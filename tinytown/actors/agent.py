@@ -149,8 +149,8 @@ class AgentActor:
     def _after_outage(self) -> None:
         """An answer may have been lost, or the server may have lost a moment: compare before going on."""
         keys = self._town.store.keys
-        if self._round is None and (last := self._journal.last_round()) is not None:
-            recovery.reclaim_done(self._town, last, self._post.epoch)
+        if self._round is None:
+            recovery.reclaim_done(self._town, self._journal.last_round(), self._post.agent_id, self._post.epoch)
         claimed = self._town.store.call(lambda r: r.lrange(keys.claimed(self._post.agent_id), 0, -1))
         if self._round is None:
             self._settle_lost(claimed)
@@ -182,11 +182,9 @@ class AgentActor:
     def _look(self) -> None:
         self._due = 0.0
         for _ in range(LOOK_TRIES):
-            try:
+            with contextlib.suppress(Stale):
                 if self._look_once():
                     return
-            except Stale:
-                continue
         self._look_due = True
 
     def _look_once(self) -> bool:

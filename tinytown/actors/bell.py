@@ -1,4 +1,8 @@
-"""The doorbell: a connection that always has a BLPOP under way, readable when somebody rang."""
+"""Connections that always have a blocking command under way: readable when it was answered.
+
+`Bell` is an agent's doorbell, `News` the town's history as it grows. Neither retries by itself: the actor asks
+`reconnect` when `retry_at` is due.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,27 @@ from tinytown.backoff import Backoff
 from tinytown.errors import TinytownError
 from tinytown.store import Store
 from tinytown.store.connection import translate
+from tinytown.store.events import decode_reply
 
 WAIT_S = 10
 RETRY_S = 0.02
 RETRY_MAX_S = 1.0
+NEWS_AT_ONCE = 1000
 
 
 class Ring(StrEnum):
-    """What a readable bell meant."""
+    """What a readable connection meant."""
 
     RUNG = "rung"
     QUIET = "quiet"
     BROKEN = "broken"
 
 
-class Bell:
-    """One agent's doorbell connection. Never retries by itself: the actor asks `reconnect` when `retry_at` is due."""
+class Waiting:
+    """A connection with one blocking command under way; see the module."""
 
-    def __init__(self, store: Store, agent_id: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._key = store.keys.wake(agent_id)
         self._connection: Any = None
         self._retry = Backoff(RETRY_S, RETRY_MAX_S)
 
@@ -67,13 +72,15 @@ class Bell:
             with translate(self._store.connector):
                 if not self._connection.has_reply():  # TLS: readable, but no whole record yet
                     return Ring.QUIET
-                popped = self._connection.read_response()
+                reply = self._connection.read_response()
+                if reply is not None:
+                    self._take(reply)
                 self._listen()
         except (TinytownError, OSError):
             self.close()
             self.broke()
             return Ring.BROKEN
-        return Ring.QUIET if popped is None else Ring.RUNG
+        return Ring.QUIET if reply is None else Ring.RUNG
 
     def broke(self) -> None:
         """Plan the next attempt."""
@@ -86,4 +93,49 @@ class Bell:
             self._connection = None
 
     def _listen(self) -> None:
-        self._connection.send_command("BLPOP", self._key, WAIT_S)
+        self._connection.send_command(*self._command)
+
+    @property
+    def _command(self) -> tuple[str | int, ...]:
+        """What waits for an answer, for up to `WAIT_S`."""
+        raise NotImplementedError
+
+    def _take(self, reply: Any) -> None:
+        """Something came."""
+
+
+class Bell(Waiting):
+    """One agent's doorbell."""
+
+    def __init__(self, store: Store, agent_id: str) -> None:
+        super().__init__(store)
+        self._key = store.keys.wake(agent_id)
+
+    @property
+    def _command(self) -> tuple[str | int, ...]:
+        return ("BLPOP", self._key, WAIT_S)
+
+
+class News(Waiting):
+    """The town's events that are newer than `last_id`, which is to be set before each connection."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.last_id = ""
+        self._events: list[tuple[str, dict[str, Any]]] = []
+
+    def drain(self) -> list[dict[str, Any]]:
+        """What came since the last call, oldest first."""
+        events, self._events = self._events, []
+        return [event for _id, event in events]
+
+    @property
+    def _command(self) -> tuple[str | int, ...]:
+        block, key = WAIT_S * 1000, self._store.keys.events
+        return ("XREAD", "COUNT", NEWS_AT_ONCE, "BLOCK", block, "STREAMS", key, self.last_id)
+
+    def _take(self, reply: Any) -> None:
+        came = decode_reply(reply)
+        if came:
+            self._events += came
+            self.last_id = came[-1][0]

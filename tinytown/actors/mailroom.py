@@ -119,8 +119,8 @@ class Mailroom:
         starts a run is left. Raises Stale when the mailbox changed meanwhile: look again.
         """
         keys = self._store.keys
-        chosen = look.batch.chosen
-        tasks_raw, attempts, names = self._facts(chosen)
+        tasks_raw, attempts, names = self._facts(look.batch.chosen)
+        chosen = _unmixed(look.batch.chosen, tasks_raw)
         tx = self._store.transaction()
         tx.expect_field(keys.wanted, self._id, look.wish_raw, "wish")
         taken: list[Message] = []
@@ -272,3 +272,13 @@ class Mailroom:
 def _task(picked: Picked, raw: str | None) -> Task | None:
     """The record of the task that the message leads to."""
     return read_task(raw, picked.message.task_id or "")
+
+
+def _unmixed(chosen: list[Picked], tasks_raw: Mapping[str, str | None]) -> list[Picked]:
+    """A verification is no matter for a model: it has a round of its own. At most one task is chosen."""
+    tasks = ((picked, _task(picked, tasks_raw.get(picked.message.task_id or ""))) for picked in chosen)
+    verification = next((picked for picked, task in tasks if task is not None and task.is_verification), None)
+    if verification is None:
+        return chosen
+    lead = next(picked for picked in chosen if picked.message.is_actionable)
+    return [verification] if lead is verification else [picked for picked in chosen if picked is not verification]

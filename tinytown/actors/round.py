@@ -1,4 +1,4 @@
-"""A round: one run of the model CLI on claimed messages, from journal to outcome."""
+"""A round: one run of the model CLI (or a verification) on claimed messages, from journal to outcome."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from tinytown import ids, logs
 from tinytown.actors.mailroom import Claim, Look, Mailroom
 from tinytown.actors.post import Post
+from tinytown.actors.verification import Verification
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.task import Task
 from tinytown.errors import TinytownError
@@ -30,16 +32,16 @@ from tinytown.town import Town
 class Round:
     """The round in progress. `entry` is what the journal holds.
 
-    `model` is what runs now. Where the agent's worktree is not ready that is the program which makes it ready, and
-    `then` gives the model's run afterwards (None: it still is not).
+    `model` is what runs now. Where the agent's worktree is not ready that is the program which makes it ready; of a
+    verification it is one of its commands. `then` takes how that ended, and gives the next run or the round's outcome.
     """
 
     town: Town
     entry: RoundEntry
     journal: Journal
     model: ModelRun | None
-    failed: Outcome | None = None
-    then: Callable[[], ModelRun | None] | None = None
+    failed: Outcome | None = None  # how it ended without a run, or after the last one
+    then: Callable[[Outcome], ModelRun | Outcome] | None = None
 
     @classmethod
     def begin(
@@ -55,35 +57,68 @@ class Round:
         journal = town.journal(post.name)
         journal.write_round(entry, sync=False)  # against our own death; the fsync follows the model's start
         log.write(f"📍 Round {number} ({look.rounds + 1}/{look.wish.rounds}): {_summary(claim)}")
+        begun = cls(town, entry, journal, None)
+        make = begun._maker(post, log)
+        settings = town.config.agent
+        task = claim.tasks.get(task_id or "")
+        if task is not None and task.is_verification:
+            round_log = logs.round_log(town.logs_dir, post.name, number)
+            checks = Verification(task.commands, make, settings.round_timeout_s, round_log, log.write)
+            begun._set_out(post.name, make, checks.start, checks.after)
+            return begun
         try:
             cli = catalog.lookup(claim.agent.cli, town.config)
         except TinytownError as error:
-            return cls(town, entry, journal, None, Outcome(OutcomeKind.NOT_FOUND, str(error)))
+            begun.failed = Outcome(OutcomeKind.NOT_FOUND, str(error))
+            return begun
         prompt = render(_prompt(town, post, claim, look, mail))
-        settings = town.config.agent
-        make = partial(
+        begun._set_out(
+            post.name, make, lambda cwd: make(cli, prompt, cwd=cwd, silence_timeout_s=settings.silence_timeout_s), None
+        )
+        return begun
+
+    def _maker(self, post: Post, log: logs.AgentLog) -> Callable[..., ModelRun]:
+        """What makes the round's runs: marked, logged, limited."""
+        settings = self.town.config.agent
+        return partial(
             ModelRun,
-            env=_environment(town, post, run, task_id),
-            log=logs.round_log(town.logs_dir, post.name, number),
-            runs_dir=town.runs_dir / post.name,
+            env=_environment(self.town, post, self.entry.run, self.entry.task_id),
+            log=logs.round_log(self.town.logs_dir, post.name, self.entry.number),
+            runs_dir=self.town.runs_dir / post.name,
             log_bytes=settings.log_bytes,
             round_timeout_s=settings.round_timeout_s,
             final_grace_s=settings.final_grace_s,
             on_line=lambda line: log.write(f"   {line}", shown=False),
             tee=post.tee,
-            not_ours=town.own_pids,
+            not_ours=self.town.own_pids,
         )
 
-        def then() -> ModelRun | None:
-            cwd = worktrees.workdir(town, post.name) if worktrees.is_isolated(town) else town.root
-            return None if cwd is None else make(cli, prompt, cwd=cwd, silence_timeout_s=settings.silence_timeout_s)
+    def _set_out(
+        self,
+        name: str,
+        make: Callable[..., ModelRun],
+        start: Callable[[Path], ModelRun],
+        after: Callable[[Outcome], ModelRun | Outcome] | None,
+    ) -> None:
+        """Run what `start` gives in the agent's working directory; where that is not ready, make it so before."""
 
-        begun = cls(town, entry, journal, None)
-        model = then()
-        if model is None:
-            begun.then, model = then, make(_preparation(town, post.name), "", cwd=town.root, silence_timeout_s=0.0)
-        begun.run(model)
-        return begun
+        def workdir() -> Path | None:
+            return worktrees.workdir(self.town, name) if worktrees.is_isolated(self.town) else self.town.root
+
+        def then(made: Outcome) -> ModelRun | Outcome:
+            cwd = workdir() if made.kind is OutcomeKind.OK else None
+            if cwd is not None:
+                self.then = after
+                return start(cwd)
+            return made if made.kind is OutcomeKind.STOPPED else Outcome(OutcomeKind.UNPREPARED, _complaint(made))
+
+        cwd = workdir()
+        if cwd is None:
+            self.then = then
+            self.run(make(_preparation(self.town, name), "", cwd=self.town.root, silence_timeout_s=0.0))
+        else:
+            self.then = after
+            self.run(start(cwd))
 
     def run(self, model: ModelRun) -> None:
         """Start it, and note its process in the journal."""
@@ -95,19 +130,15 @@ class Round:
                 self.journal.write_round(self.entry, sync=True)
 
     def proceed(self) -> list[int]:
-        """When the worktree has become ready, run the model in it. Returns the descriptors to watch from now on."""
-        if self.then is None or self.model is None or not self.is_over:
-            return []
-        then, self.then = self.then, None
-        made, self.model = self.model.finish(), None
-        model = then() if made.kind is OutcomeKind.OK else None
-        if model is not None:
-            self.run(model)
-        elif made.kind is OutcomeKind.STOPPED:
-            self.failed = made
-        else:
-            self.failed = Outcome(OutcomeKind.UNPREPARED, _complaint(made))
-        return self.fds
+        """When a run has ended that is not the last one, run the next. Returns the descriptors to watch from now on."""
+        before = self.model
+        while self.then is not None and self.model is not None and self.is_over:
+            following, self.model = self.then(self.model.finish()), None
+            if isinstance(following, Outcome):
+                self.failed, self.then = following, None
+            else:
+                self.run(following)
+        return self.fds if self.model is not before else []
 
     @property
     def fds(self) -> list[int]:

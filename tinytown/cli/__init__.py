@@ -48,6 +48,7 @@ TABLE: dict[str, Entry] = {
     "inbox": Entry("messages", "inbox", "Show pending messages and dead letters.", "Work"),
     "plan": Entry("plan", "plan", "Show the task plan in tasks.toml, or make one.", "Work"),
     "sync": Entry("plan", "sync", "Push tasks.toml to the town, or pull the town's state into it.", "Work"),
+    "mission": Entry("missions", "mission", "Work off GitHub issues and documents.", "Work"),
     "conductor": Entry("conductor", "conductor", "Talk to an AI that orchestrates the town.", "Work"),
     "bootstrap": Entry("bootstrap", "bootstrap", "Install a redis-server into ~/.tt/bin.", "More"),
     "auth": Entry("auth", "auth", "Make API keys for the town hall.", "More"),

@@ -81,6 +81,8 @@ def _report(done: Done) -> None:
     render.out(f"   Tasks migrated:    {done.tasks}")
     render.out(f"   Messages migrated: {done.messages}")
     render.out(f"   Backlog:           {done.backlog}")
+    if done.missions:
+        render.out(f"   Missions migrated: {done.missions}, stopped. Let one go on with: tt mission resume <id>")
     if done.agents:
         render.out("   All migrated agents are stopped. Start one with: tt restart <name>")
     for note in done.notes:

@@ -50,4 +50,6 @@ def _show(plan: Plan, *, agents_only: bool) -> None:
         render.out(f"   - {plan.agents} agent(s)")
         render.out(f"   - {plan.tasks} task(s)")
         render.out(f"   - {plan.backlog} backlog item(s)")
+        if plan.missions:
+            render.out(f"   - {plan.missions} mission(s)")
     render.out()

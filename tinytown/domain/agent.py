@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Self
 
 from tinytown.domain.record import Record
 from tinytown.domain.states import AgentState
-from tinytown.errors import Invalid
-from tinytown.ids import check_name
+from tinytown.ids import is_stored_name
 
 BY_PROGRAM = "program"  # the spawn mode of an agent that a program runs itself: no process of the town's is it
 
@@ -107,8 +106,6 @@ class Wish(Record):
 
 
 def _named(picked: dict[str, Any]) -> dict[str, Any]:
-    try:
-        check_name(picked.get("name", "missing"))
-    except Invalid as error:
-        raise ValueError(str(error)) from error
+    if "name" in picked and not is_stored_name(picked["name"]):
+        raise ValueError(f"{picked['name'][:40]!r} is not valid as a name")
     return picked

@@ -70,7 +70,8 @@ class Policy(Record):
 class Mission(Record):
     """A mission's record.
 
-    `objectives`: issues as `owner/repo#23`, documents as paths. `stopped_at`: a person stopped it, and only `resume`
+    `objectives`: issues as `owner/repo#23`, documents as paths. `repositories`: where its pull requests are
+    (`owner/repo`, lower case; empty: anywhere). `stopped_at`: a person stopped it, and only `resume`
     lets it go on. `remedy` is the command that would help a blocked one. `asked`: what the conductor was asked for,
     reason -> `{"at": time, "count": n}`. `next_wake_at` is the next due time, for people.
     """
@@ -78,7 +79,13 @@ class Mission(Record):
     KINDS: ClassVar[dict[str, tuple[type, ...]]] = (
         dict.fromkeys(("id", "created_at", "updated_at"), (str,))
         | dict.fromkeys(("next_wake_at", "blocked_reason", "remedy", "stopped_at", "ended_at"), (str, NoneType))
-        | {"state": (str, MissionState), "objectives": (list,), "policy": (dict, Policy), "asked": (dict,)}
+        | {
+            "state": (str, MissionState),
+            "objectives": (list,),
+            "repositories": (list,),
+            "policy": (dict, Policy),
+            "asked": (dict,),
+        }
     )
 
     id: str
@@ -87,6 +94,7 @@ class Mission(Record):
     updated_at: str
     state: MissionState = MissionState.PLANNING
     policy: Policy = Policy()
+    repositories: list[str] = field(default_factory=list)
     blocked_reason: str | None = None
     remedy: str | None = None
     next_wake_at: str | None = None

@@ -10,6 +10,8 @@ from tinytown.domain.record import Record
 from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, Transitions, advance
 
 PLAN_TAG = "plan:"  # what follows is the task's id in tasks.toml
+MISSION_TAG = "mission-work-item"  # beside it, what the task is for: `mission-task:<job>`, and of what
+VERIFY_TAG = "mission-task:verify"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,21 @@ class Task(Record):
     def plan_id(self) -> str | None:
         """Its id in tasks.toml, if it came from there."""
         return next((tag.removeprefix(PLAN_TAG) for tag in self.tags or [] if tag.startswith(PLAN_TAG)), None)
+
+    @property
+    def is_of_mission(self) -> bool:
+        """The scheduler gave it, and hears of its end by itself."""
+        return MISSION_TAG in (self.tags or [])
+
+    @property
+    def is_verification(self) -> bool:
+        """Its agent's actor runs `commands` by itself, without a model."""
+        return VERIFY_TAG in (self.tags or [])
+
+    @property
+    def commands(self) -> list[str]:
+        """Of a verification: the lines of its description after the first."""
+        return [line.strip() for line in self.description.splitlines()[1:] if line.strip()]
 
     @property
     def labels(self) -> list[str]:

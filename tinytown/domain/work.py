@@ -77,21 +77,22 @@ class WorkItem(Record):
     role or an agent without one), `priority` (higher first), `verify` (commands).
 
     How far it is: `status`; `reason` and `remedy` (why it is not running, and what would help; `needs_person`: nobody
-    but a person); `job` and `task_id` of the one open task, at agent `assigned_to`; `tries` counts its tasks. Each
-    end of a work or fix task is a submission: `result`, its `author` (agent id; all of them in `authors`, by name),
-    `artifact_refs` (URLs of its pull requests). `is_verified` and `reviewer_approved` are of the last submission and
-    go with the next; `approved_by` says who. `rounds` counts rejections, failed verifications and fixes since a
-    person last looked, `handled` keys of what a fix task was made for, `rejections` the reasons, newest last,
+    but a person; with a `job`: a task for that job failed, and it stays so until a person says otherwise); `job` and
+    `task_id` of the one open task, at agent `assigned_to`; `tries` counts its tasks. Each end of a work or fix task is
+    a submission: `result`, its `author` (agent id; all of them in `authors`, by name), `artifact_refs` (URLs of its
+    pull requests), `submitted_at`. `is_verified` and `reviewer_approved` are of the last submission and go with the
+    next; `approved_by` says who. `rounds` counts fixes since a person last looked, `handled` what they were made for,
+    `fix_keys` what the present one is made for, `rejections` the reasons of reviews and verifications, newest last,
     `silent_reviews` review tasks that ended without a verdict.
     """
 
     KINDS: ClassVar[dict[str, tuple[type, ...]]] = (
         dict.fromkeys(("id", "mission_id", "title", "body", "source_ref", "created_at", "updated_at"), (str,))
         | dict.fromkeys(("source_url", "owner_role", "assigned_to", "author", "task_id"), (str, NoneType))
-        | dict.fromkeys(("reason", "remedy", "result", "approved_by", "ended_at"), (str, NoneType))
+        | dict.fromkeys(("reason", "remedy", "result", "approved_by", "submitted_at", "ended_at"), (str, NoneType))
         | dict.fromkeys(("number", "priority", "tries", "rounds", "silent_reviews"), (int,))
         | dict.fromkeys(("is_role_strict", "needs_person", "is_verified", "reviewer_approved"), (bool,))
-        | dict.fromkeys(("depends_on", "outside", "verify", "authors", "artifact_refs", "handled"), (list,))
+        | dict.fromkeys(("depends_on", "outside", "verify", "authors", "artifact_refs", "handled", "fix_keys"), (list,))
         | {"rejections": (list,), "kind": (str, WorkKind), "status": (str, WorkStatus), "job": (str, Job, NoneType)}
     )
 
@@ -120,6 +121,7 @@ class WorkItem(Record):
     assigned_to: str | None = None
     tries: int = 0
     result: str | None = None
+    submitted_at: str | None = None
     author: str | None = None
     authors: list[str] = field(default_factory=list)
     artifact_refs: list[str] = field(default_factory=list)
@@ -129,6 +131,7 @@ class WorkItem(Record):
     rounds: int = 0
     rejections: list[str] = field(default_factory=list)
     handled: list[str] = field(default_factory=list)
+    fix_keys: list[str] = field(default_factory=list)
     silent_reviews: int = 0
     ended_at: str | None = None
 

@@ -53,8 +53,7 @@ def take_back(town: Town, agent: Agent, epoch: int, state: AgentState) -> int:
     journal = town.journal(agent.name)
     entry = journal.last_round()
     mine = entry if entry is not None and entry.agent_id == agent.id else None
-    if mine is not None:
-        reclaim_done(town, mine, epoch)
+    reclaim_done(town, mine, agent.id, epoch)
     count = 0
     claimed = town.store.call(lambda r: r.lrange(town.store.keys.claimed(agent.id), 0, -1))
     is_held = mine is not None and any(text in claimed for text in mine.messages)
@@ -81,17 +80,19 @@ def knows_better(entry: RoundEntry) -> bool:
     return entry.outcome is not None and (not entry.is_settled or entry.outcome.kind is OutcomeKind.OK)
 
 
-def reclaim_done(town: Town, entry: RoundEntry, epoch: int) -> None:
+def reclaim_done(town: Town, entry: RoundEntry | None, agent_id: str, epoch: int) -> None:
     """What Redis knows as waiting again although this round did it is claimed again: to be settled, not repeated.
 
     By the messages' ids: a text without one may well have been sent a second time. A task that needs its model's
-    word to be done is not done by the end of a run.
+    word to be done is not done by the end of a run; a round of a former agent of that name is nobody's any more.
     """
+    if entry is None or entry.agent_id != agent_id:
+        return
     waits_for_word = town.config.agent.complete_on == "explicit" and entry.task_id is not None
     if entry.outcome is None or entry.outcome.kind is not OutcomeKind.OK or waits_for_word:
         return
     known = [text for text in entry.messages if (m := mail.read(text)) is not None and not m.is_by_hand]
-    reclaim_lost(town, entry.agent_id, epoch, known, is_there=True)
+    reclaim_lost(town, agent_id, epoch, known, is_there=True)
 
 
 def reclaim_lost(town: Town, agent_id: str, epoch: int, texts: list[str], *, is_there: bool = False) -> None:

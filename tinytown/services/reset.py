@@ -22,6 +22,7 @@ class Plan:
     tasks: int
     backlog: int
     at_work: int
+    missions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def plan(town: Town) -> Plan:
         tasks=sum(town.store.tasks.counts().values()),
         backlog=len(town.store.tasks.backlog_ids()),
         at_work=sum(len(task_ids) for task_ids in pruning.open_tasks(town).values()),
+        missions=town.store.call(lambda r: r.zcard(town.store.keys.missions_all)),
     )
 
 

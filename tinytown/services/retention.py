@@ -22,7 +22,8 @@ _DAY_S = 86400.0
 def apply(town: Town) -> dict[str, int]:
     """Apply all of it once; how many of each went. What a killed release left is finished first."""
     dependencies.finish_releases(town)
-    gone = {"tasks": _tasks(town), "dead_letters": _dead_letters(town), "round_logs": _round_logs(town)}
+    gone = {"tasks": _tasks(town), "missions": _missions(town)}
+    gone |= {"dead_letters": _dead_letters(town), "round_logs": _round_logs(town)}
     if any(gone.values()):
         text = ", ".join(f"{count} {what}" for what, count in gone.items() if count)
         tx = town.store.transaction()
@@ -49,6 +50,27 @@ def _tasks(town: Town) -> int:
         tx.do("DEL", tx.keys.task(task.id))
         tx.do("ZREM", tx.keys.tasks(task.state), task.id)
         tx.event(Event("task_expired", f"{task.state} {days:g} days ago", clock.stamp(), task_id=task.id))
+        with contextlib.suppress(Stale):
+            town.store.commit(tx)
+            count += 1
+    return count
+
+
+def _missions(town: Town) -> int:
+    """Those that ended long ago, with everything of them."""
+    days = town.config.retention.missions_days
+    if days <= 0 or not town.store.call(lambda r: r.exists(town.store.keys.missions_all)):
+        return 0
+    count = 0
+    for raw, run in town.store.missions.many(town.store.missions.all_ids()):
+        if not run.state.is_terminal or clock.seconds_since(run.ended_at or run.updated_at) < days * _DAY_S:
+            continue
+        tx = town.store.transaction()
+        tx.expect(tx.keys.mission(run.id), raw)
+        for key in tx.keys.of_mission(run.id):
+            tx.do("DEL", key)
+        tx.do("ZREM", tx.keys.missions_all, run.id)
+        tx.event(Event("mission_expired", f"{run.state} {days:g} days ago", clock.stamp(), mission_id=run.id))
         with contextlib.suppress(Stale):
             town.store.commit(tx)
             count += 1

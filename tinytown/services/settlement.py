@@ -87,7 +87,8 @@ def judge(outcome: Outcome, task: Task | None, complete_on: str) -> Outcome:
     """
     if task is not None and task.state is TaskState.COMPLETED and outcome.kind is not OutcomeKind.STOPPED:
         return replace(outcome, kind=OutcomeKind.OK)
-    if outcome.kind is OutcomeKind.OK and complete_on == "explicit" and task is not None and not task.state.is_terminal:
+    is_open = task is not None and not task.state.is_terminal and not task.is_verification
+    if outcome.kind is OutcomeKind.OK and complete_on == "explicit" and is_open:
         return replace(outcome, kind=OutcomeKind.NO_CHANGE, detail="ended without 'tt task complete'")
     return outcome
 
@@ -231,6 +232,8 @@ def finish_task(
 ) -> Task:
     """The one terminal transition of a task: record, index, counter, event, and a word to who assigned it.
 
+    Of a mission's task nobody is told: its scheduler sees the event, and the mission's log says what came of it.
+
     Who waited for its completion is released in the same step (of a crowd by `dependencies.finish_releases`).
     """
     ended = task.ended(state, result, by, clock.stamp())
@@ -245,7 +248,7 @@ def finish_task(
         if state is TaskState.COMPLETED:
             tx.do("HINCRBY", tx.keys.stats(task.assigned_to), "tasks_completed", 1)
         tx.ring(task.assigned_to)  # its run, if there is one, ends; its message is acked
-    if task.assigned_by and task.assigned_by != task.assigned_to:
+    if task.assigned_by and task.assigned_by != task.assigned_to and not task.is_of_mission:
         done = state is TaskState.COMPLETED
         payload = {"task_id": task.id, ("result" if done else "error"): result}
         kind = "task_done" if done else "task_failed"

@@ -210,7 +210,7 @@ def _loaded(town: Town, file: Path, progress: _Progress) -> Iterator[Town]:
         name = town.name if town.name in found or not found else found[0]
         if len(found) > 1 and name != town.name:
             raise Damaged(file, f"it holds the towns {', '.join(found)}, and none is called '{town.name}'")
-        if not ids.is_name(name):
+        if not ids.is_stored_name(name):
             raise Damaged(file, "it holds keys of no town")
         copy = Town(scratch.root, replace(town.config, name=name, redis=scratch.config))
         try:
@@ -237,19 +237,26 @@ def _proved(copy: Town, file: Path) -> Contents:
 
 
 def _prepare(source: Town, file: Path) -> Contents:
-    """Make it a town at rest: no agent runs on this machine, so what they held goes back. Raises Damaged."""
+    """Make it a town at rest: no agent runs on this machine, so what they held goes back; missions are stopped.
+
+    Raises Damaged.
+    """
     if (what := snapshot.strange(source.store)) is not None:
         raise Damaged(file, what)
     index = source.store.agents.names()
     rows = source.store.agents.rows(index.values(), strangers=True)
     names = [*index, *(row.agent.name for row in rows)]
-    if bad := [name for name in names if not ids.is_name(name)]:
+    if bad := [name for name in names if not ids.is_stored_name(name)]:
         raise Damaged(file, f"{bad[0][:40]!r} is no name of an agent")
     known = {i for i in index.values() if ids.is_id(i)}
     if bad := sorted({*index.values(), *(row.agent.id for row in rows)} - known):  # or of another than the index says
         raise Damaged(file, f"{bad[0][:40]!r} is the id of no agent")
     for row in rows:
         _bring_to_rest(source, row)
+    if source.store.call(lambda r: r.exists(source.store.keys.missions_active)):
+        from tinytown.services.missions import control  # noqa: PLC0415  few towns have missions
+
+        control.stop_all(source, RESTORED)  # the town that was saved may still work on them
     return count(source)
 
 

@@ -51,6 +51,18 @@ aof_path = ".tt/redis.aof"
 # dead_letters = 1000
 # events = 10000
 # round_logs = 100
+# missions_days = 30
+
+# [mission]                        # of new missions
+# max_parallel_items = 2           # work items that are worked on at once
+# reviewer_required = true         # what is handed in has to be approved
+# auto_merge = false               # true: merge pull requests when every gate holds
+# watch_interval_secs = 180        # seconds between two looks at a pull request
+# max_rounds = 5                   # fixes of one item before a person is asked
+# no_checks = "pass"               # a pull request without checks; "wait" for one
+
+# [github]
+# api_url = "https://api.github.com"   # Enterprise: https://HOST/api/v3; the token is GITHUB_TOKEN, or that of gh
 
 # A model CLI of your own, or changes to one of the above:
 # [agent_clis.my-model]

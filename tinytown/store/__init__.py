@@ -1,6 +1,6 @@
 """Redis, and the only place that knows it.
 
-`Store` is one town's state: repositories per noun (`agents`, `tasks`, `inboxes`, `events`) that read, and
+`Store` is one town's state: repositories per noun (`agents`, `tasks`, `inboxes`, `events`, `missions`) that read, and
 `commit`, through which everything is written. All errors of the client arrive as the project's own.
 """
 
@@ -24,6 +24,8 @@ from tinytown.store.transaction import COMMIT_TOKEN_TTL_S, Stale, Transaction
 
 if TYPE_CHECKING:
     from redis import Redis as Client
+
+    from tinytown.store.missions import Missions
 
 _SCRIPT = (Path(__file__).parent / "lua" / "commit.lua").read_text("utf-8")
 _SCAN_PAGE = 1000
@@ -58,6 +60,13 @@ class Store:
     def redis(self) -> Client:
         """The command client: bounded time-outs and retries, for idempotent calls only."""
         return self.connector.client(timeout_s=self._timeout_s, retries=self._retries, on_retry=self.on_retry)
+
+    @functools.cached_property
+    def missions(self) -> Missions:
+        """Missions, for the few commands that have to do with them: their records cost 10 ms to import."""
+        from tinytown.store.missions import Missions  # noqa: PLC0415
+
+        return Missions(self)
 
     def close(self) -> None:
         """Drop the connection, if there is one."""

@@ -145,7 +145,7 @@ def _in_package(package: str, inside: str) -> Iterator[Path]:
 
 
 def _runnable(path: Path) -> Iterator[Path]:
-    if path.is_file() and os.access(path, os.X_OK):
+    if os.path.isfile(path) and os.access(path, os.X_OK):  # Path.is_file raises for a folder that we may not enter
         yield path
 
 

@@ -72,9 +72,12 @@ class Connector:
 
     @property
     def password(self) -> str | None:
-        """The configured one, else the one that our server on TCP was given: every user can connect to a port."""
-        if self.config.password or self.config.url or self.config.use_socket or not self.is_managed:
+        """The configured one, else the one that was made for our server on TCP, as it is now."""
+        if self.config.password or self.config.use_socket or not self.is_managed:
             return self.config.password or None
+        return self._made_password()
+
+    def _made_password(self) -> str | None:
         try:
             return self.secret_path.read_text("ascii") or None
         except (OSError, ValueError):
@@ -139,13 +142,11 @@ class Connector:
         return info
 
     def _target(self, timeout_s: float) -> tuple[type[Any], dict[str, Any]]:
-        from redis.connection import Connection, SSLConnection  # noqa: PLC0415  costs 120 ms
-
-        from tinytown.store.transport import UnixConnection  # noqa: PLC0415  imports redis
+        from tinytown.store.transport import TcpConnection, TlsConnection, UnixConnection  # noqa: PLC0415  imports redis
 
         options: dict[str, Any] = self._from_url() if self.config.url else self._from_settings()
         tls = options.pop("tls", False)
-        connection_class: type[Any] = UnixConnection if self.socket else SSLConnection if tls else Connection
+        connection_class: type[Any] = UnixConnection if self.socket else TlsConnection if tls else TcpConnection
         options |= {
             "protocol": 2,  # 3 would cost a HELLO per connect, and nothing here needs it
             "driver_info": None,  # else two CLIENT SETINFO per connect
@@ -161,7 +162,7 @@ class Connector:
 
     def _from_settings(self) -> dict[str, Any]:
         config = self.config
-        options: dict[str, Any] = {"password": self.password}
+        options: dict[str, Any] = {"password": config.password or None}
         if self.socket:
             if config.tls_enabled:
                 raise ConfigInvalid(
@@ -171,6 +172,8 @@ class Connector:
         if not 1 <= config.port <= 65535:
             raise ConfigInvalid(f"redis.port must be 1 to 65535, not {config.port}.")
         options |= {"host": config.host, "port": config.port, "tls": self.is_tls}
+        if self.is_managed and not config.password:
+            options["made_password"] = self._made_password
         if self.is_tls:
             options |= self._tls_options()
         return options

@@ -52,6 +52,12 @@ class Events:
         return [(entry_id, _decode(fields)) for entry_id, fields in entries]
 
 
+def decode_reply(reply: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Events in the server's own answer to an XREAD of one stream (fields as a flat list), oldest first."""
+    entries = reply[0][1] if reply else []
+    return [(entry_id, _decode(dict(zip(*[iter(fields)] * 2, strict=True)))) for entry_id, fields in entries]
+
+
 def _page(key: str, before: str, client: redis.Redis) -> Any:
     return client.xrevrange(key, max=before, count=_PAGE)
 

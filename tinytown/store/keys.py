@@ -22,7 +22,7 @@ SENT_TTL_S = 3600
 LEASE_TTL_S = 30
 SNAPSHOT_TTL_S = 600
 
-# The part after `tt:<town>:` up to the id -> its row.
+# The part after `tt:<town>:` without the id -> its row; see `row_of`.
 TABLE: dict[str, KeyKind] = {
     "agent": KeyKind("string", None, "agent record, JSON; one writer, the holder of the epoch"),
     "stats": KeyKind("hash", None, "counters of one agent: rounds, tasks_completed, restarts"),
@@ -45,7 +45,13 @@ TABLE: dict[str, KeyKind] = {
     "backlog": KeyKind("list", None, "ids of tasks without an agent"),
     "dependents": KeyKind("set", None, "ids of the pending tasks that wait for this task's completion"),
     "releases": KeyKind("set", None, "ids of completed tasks whose dependents are not all released yet"),
-    "mission": KeyKind("mission", None, "missions: run, work, watch, events, notes, active"),
+    "mission": KeyKind("string", None, "mission record, JSON"),
+    "mission:work": KeyKind("hash", None, "one mission's items: work item id -> record, JSON"),
+    "mission:watch": KeyKind("hash", None, "one mission's watches: watch id -> record, JSON"),
+    "mission:events": KeyKind("list", None, "last lines of what happened in a mission, JSON, newest first"),
+    "mission:notes": KeyKind("list", None, "last notes that people left for a mission, JSON, newest first"),
+    "mission:active": KeyKind("set", None, "ids of the missions that the scheduler works on"),
+    "mission:all": KeyKind("zset", None, "index: mission id, scored by creation time"),
     "snapshot": KeyKind("any", SNAPSHOT_TTL_S, "copies of keys while the town is saved or restored: <token>:<key>"),
     "events": KeyKind("stream", None, "every state change, bounded"),
     "broadcast": KeyKind("channel", None, "pub/sub copy of broadcasts, for observers"),
@@ -54,6 +60,9 @@ TABLE: dict[str, KeyKind] = {
 AGENT_KINDS = (
     "agent", "stats", "inbox", "urgent", "claimed", "dead", "attempts", "wake", "stop", "pause", "lease", "activity",
 )  # fmt: skip
+
+MISSION_PARTS = ("work", "watch", "events", "notes")
+_OF_ALL_MISSIONS = ("active", "all")
 
 # Before towns had keys of their own: `tt:<kind>:<id>`, and one backlog for all. Ids are UUIDs, so that no key of
 # a town that is called like a kind is taken for one of these.
@@ -76,6 +85,15 @@ def owner(key: str) -> str | None:
     """The id of the agent whose own key this is; None for every other key."""
     kind, _, identifier = (split(key) or ("", ""))[1].partition(":")
     return identifier if kind in AGENT_KINDS and is_id(identifier) else None
+
+
+def row_of(rest: str) -> KeyKind | None:
+    """The row of the key whose part after `tt:<town>:` is `rest`; None for what the table does not know."""
+    kind, _, identifier = rest.partition(":")
+    if kind == "mission":
+        part = identifier if identifier in _OF_ALL_MISSIONS else identifier.partition(":")[2]
+        kind = f"{kind}:{part}" if part else kind
+    return TABLE.get(kind)
 
 
 def split(key: str) -> tuple[str, str] | None:
@@ -171,6 +189,33 @@ class Keys:
     @property
     def releases(self) -> str:
         return self._key("releases")
+
+    def mission(self, mission_id: str) -> str:
+        return self._key("mission", mission_id)
+
+    def mission_work(self, mission_id: str) -> str:
+        return self._key("mission", f"{mission_id}:work")
+
+    def mission_watch(self, mission_id: str) -> str:
+        return self._key("mission", f"{mission_id}:watch")
+
+    def mission_events(self, mission_id: str) -> str:
+        return self._key("mission", f"{mission_id}:events")
+
+    def mission_notes(self, mission_id: str) -> str:
+        return self._key("mission", f"{mission_id}:notes")
+
+    def of_mission(self, mission_id: str) -> list[str]:
+        """The keys that one mission has for itself."""
+        return [self.mission(mission_id), *(self._key("mission", f"{mission_id}:{part}") for part in MISSION_PARTS)]
+
+    @property
+    def missions_active(self) -> str:
+        return self._key("mission", "active")
+
+    @property
+    def missions_all(self) -> str:
+        return self._key("mission", "all")
 
     @property
     def events(self) -> str:

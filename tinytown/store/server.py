@@ -79,8 +79,6 @@ class ManagedServer:
             process = self.identity()
             if process is not None:
                 _end(process, timeout_s)
-                if not self.connector.config.use_socket:
-                    self.connector.secret_path.unlink(missing_ok=True)
             self._clean()
             return process is not None
 
@@ -171,10 +169,17 @@ class ManagedServer:
             raise Forbidden(f"Cannot write {error.filename or self.folder}: {error.strerror}.") from error
 
     def _close_port(self) -> None:
-        """A server on TCP gets a password in any case; one that was made stays until `stop`: open clients have it."""
-        if not self.connector.config.use_socket and not self.connector.password:
-            files.make_private(self.connector.secret_path.parent, parents=True)
-            files.write_atomic(self.connector.secret_path, os.urandom(32).hex())
+        """A server on TCP gets a password in any case: every user can connect to a port.
+
+        One that was made stays for good: another town may be about to start a server with it.
+        """
+        secret = self.connector.secret_path
+        if self.connector.config.use_socket or self.connector.password:
+            return
+        files.make_private(secret.parent, parents=True)
+        with files.locked(secret.with_name(f"{secret.name}.lock")):
+            if not self.connector.password:
+                files.write_atomic(secret, os.urandom(32).hex())
 
     def _run(self, found: ServerBinary) -> str:
         """Start the daemon; returns what it said before it left for the background."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinytown.errors import Conflict, Unavailable
-from tinytown.store.keys import SNAPSHOT_TTL_S, TABLE, split
+from tinytown.store.keys import SNAPSHOT_TTL_S, row_of, split
 from tinytown.store.saved_file import Command
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def strange(store: Store) -> str | None:
     prefix = store.keys.prefix
     for names in _pages(names_under(store, prefix), _KEYS_AT_ONCE):
         for name, kind in zip(names, store.read(*(("TYPE", name) for name in names)), strict=True):
-            row = TABLE.get(name[len(prefix) :].partition(":")[0])
+            row = row_of(name[len(prefix) :])
             if kind not in _READERS or (row is not None and row.type in _READERS and row.type != kind):
                 return f"{name} is a {kind}"
     return None

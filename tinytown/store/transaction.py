@@ -35,6 +35,7 @@ class Transaction:
         self.token: str | None = None
         self.token_ttl_s = COMMIT_TOKEN_TTL_S
         self.is_repeatable = False  # applying it twice is applying it once: it needs no token
+        self.told: list[Event] = []  # the events that it adds
         self._bound: tuple[str | int, ...] = ("MAXLEN", "~", events_kept) if events_kept else ()
         self._key_index: dict[str, int] = {}
         self._expectations: dict[tuple[str, str, tuple[str, ...]], str] = {}  # -> what it is about
@@ -73,6 +74,10 @@ class Transaction:
         """The set has exactly this many members."""
         self._expect("scard", key, (str(size),), what)
 
+    def expect_ranked(self, key: str, size: int, what: str = "") -> None:
+        """The sorted set has exactly this many members."""
+        self._expect("zcard", key, (str(size),), what)
+
     def expect_in_set(self, key: str, member: str, what: str = "") -> None:
         """The set has this member."""
         self._expect("in_set", key, (member,), what)
@@ -97,6 +102,7 @@ class Transaction:
 
     def event(self, event: Event) -> None:
         """Append to the town's history, which is bounded unless `events_kept` is 0."""
+        self.told.append(event)
         self.do("XADD", self.keys.events, *self._bound, "*", "event_type", event.type, "data", event.to_json())
 
     def ring(self, agent_id: str) -> None:

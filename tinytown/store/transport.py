@@ -70,6 +70,40 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, AuthenticationError | AuthorizationError) or "CERTIFICATE" in str(error)
 
 
+class _OnTcp:
+    """Mixin of what reaches a port: `made_password` gives the password that our server was made to want, if any.
+
+    It is asked for each connection, for it may have been made since the last; a server that wants none gets none.
+    """
+
+    password: str | None
+    _sock: Any
+
+    def __init__(self, *, made_password: Callable[[], str | None] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._made_password = made_password
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  redis-py's signature
+        if self._made_password is not None:
+            self.password = self._made_password()
+        try:
+            super().on_connect_check_health(check_health)  # type: ignore[misc]
+        except AuthenticationError as error:
+            if self._made_password is None or "without any password" not in str(error):
+                raise
+            self.password = None  # somebody else's, which came to that port after ours
+            self._sock = self._connect()  # type: ignore[attr-defined]
+            super().on_connect_check_health(check_health)  # type: ignore[misc]
+
+
+class TcpConnection(_OnTcp, Connection):
+    """Reaches a port."""
+
+
+class TlsConnection(_OnTcp, SSLConnection):
+    """Reaches a port by TLS."""
+
+
 class UnixConnection(UnixDomainSocketConnection):
     """Reaches a socket whose path is longer than an address."""
 
@@ -119,12 +153,12 @@ class UnixBell(_Waiting, UnixConnection):
     """Waits on a Unix socket."""
 
 
-class TcpBell(_Waiting, Connection):
+class TcpBell(_Waiting, TcpConnection):
     """Waits on TCP."""
 
 
-class TlsBell(_Waiting, SSLConnection):
+class TlsBell(_Waiting, TlsConnection):
     """Waits on TLS."""
 
 
-BELLS: dict[type[Any], type[Any]] = {UnixConnection: UnixBell, Connection: TcpBell, SSLConnection: TlsBell}
+BELLS: dict[type[Any], type[Any]] = {UnixConnection: UnixBell, TcpConnection: TcpBell, TlsConnection: TlsBell}

@@ -3,51 +3,115 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import signal
-from collections.abc import Callable
 from functools import partial
 
 from tinytown import clock, processes
-from tinytown.actors.agent import AgentActor
-from tinytown.actors.post import Post
 from tinytown.domain.agent import Wish
 from tinytown.domain.event import Event
 from tinytown.domain.outcome import Outcome, OutcomeKind
 from tinytown.domain.states import AgentState
 from tinytown.errors import RedisAway, TinytownError
-from tinytown.services import reclaiming, recovery, retention
-from tinytown.signals import SignalQueue
+from tinytown.services import reclaiming, recovery
 from tinytown.store import Store
-from tinytown.store.agents import read_wish, save_wish, take_lease
+from tinytown.store.agents import read_wish, save_wish
 from tinytown.store.transaction import Stale
-from tinytown.supervisor.child import Child
-from tinytown.supervisor.decide import Decision, Exit, after_exit
+from tinytown.supervisor.child import Child, ChildSpec, Phase
+from tinytown.supervisor.children import Children
+from tinytown.supervisor.decide import Decision, Exit, Forget, after_exit
 from tinytown.supervisor.log import SupervisorLog
+from tinytown.supervisor.reconcile import reconcile
 from tinytown.town import Town
 
-UPKEEP_FIRST_S = 30.0
-UPKEEP_S = 3600.0
-LEFTOVER_PAUSE_S = 0.005
-LEFTOVER_PATIENCE_S = 1.0
-LEFTOVER_STUBBORN_S = 5.0
-ACTOR_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+KIND = "agent"
 
 
-def hold_lease(town: Town, me: processes.Identity) -> None:
-    """The supervisor's own, for everybody on other hosts."""
-    tx = town.store.transaction()
-    take_lease(tx, f"supervisor:{town.host}", f"{town.host}:{me.pid}:{me.started}")
-    town.store.commit(tx)
+class Agents:
+    """Keeps agents: a child for each wish of this host, with a new epoch at each spawn and a last record at its end.
 
+    What needs Redis raises RedisAway when it is away.
+    """
 
-def drop_lease(town: Town) -> None:
-    """On the way out; it lapses by itself when Redis is away."""
-    tx = town.store.transaction()
-    tx.do("DEL", tx.keys.lease(f"supervisor:{town.host}"))
-    with contextlib.suppress(TinytownError):
-        town.store.commit(tx)
+    def __init__(self, town: Town, children: Children, log: SupervisorLog) -> None:
+        self._town, self._children, self._log = town, children, log
+        self._wishes: dict[str, str] = {}
+        self._wanted: dict[str, Wish] = {}
+
+    def look(self, wishes: dict[str, str], *, anew: bool) -> None:
+        """Compare these wishes with the children. Without `anew` only if they changed or somebody's end is due."""
+        if not anew and wishes == self._wishes and not self._finishing():
+            return
+        self._wishes = wishes
+        self._wanted = {i: wish for i, raw in wishes.items() if (wish := read_wish(raw)) is not None}
+        for child in self._mine():
+            wish = self._wanted.get(child.spec.id)
+            if child.phase is Phase.WAITING and (wish is None or wish.stop or wish.foreground):
+                self._children.forget(child)
+        plan = reconcile(self._wanted, [child.spec.id for child in self._mine()], self._town.host)
+        for agent_id in plan.start:
+            self._add(agent_id, self._wanted[agent_id])
+        for agent_id in plan.finish:
+            if lives(self._town, agent_id, self._wanted[agent_id]):
+                self._add(agent_id, self._wanted[agent_id])
+        gone = [i for i in (*plan.finish, *plan.look_at) if i not in self._children]
+        if gone:
+            finish_gone(self._town, gone, self._log)
+        for agent_id in plan.end:
+            self._end(self._children[agent_id])
+
+    def leftovers(self, child: Child) -> list[processes.Identity]:
+        """What lives of its dead actors' models."""
+        return recovery.leftovers(self._town.journal(child.spec.name), child.spec.id)
+
+    def prepare(self, child: Child) -> int | None:
+        """Begin a spawn: its epoch. None: the wish has changed."""
+        return new_epoch(self._town.store, child, self._wishes)
+
+    def decide(self, child: Child, exited: Exit) -> Decision:
+        """What follows from its end. Who is not wanted any more has had its last record written."""
+        wish = wish_of(self._town.store, child.spec.id)
+        if wish is None:
+            self._log.write(f"⏹️ {child.spec.label} stopped ({exited.describe()})")
+            return Forget()
+        if wish.stop:
+            finish_gone(self._town, [child.spec.id], self._log)
+            return Forget()
+        return decide(self._town, child, exited, wish)
+
+    def give_up(self, child: Child, reason: str) -> None:
+        """It is not started again."""
+        give_up(self._town, child, reason)
+        self._children.forget(child)
+
+    def note_stopped(self, child: Child) -> None:
+        """It died on our way out."""
+        note_stopped(self._town, child)
+
+    def _mine(self) -> list[Child]:
+        return [child for child in self._children if child.spec.kind == KIND]
+
+    def _finishing(self) -> bool:
+        host = self._town.host
+        ours = [w for i, w in self._wanted.items() if i not in self._children and w.host in (None, host)]
+        return any(w.stop or (w.foreground and not recovery.holds(w)) for w in ours)
+
+    def _add(self, agent_id: str, wish: Wish) -> None:
+        """A child for a wish: adopted when an actor of it lives, else to be started."""
+        child = self._children.add(ChildSpec(agent_id, wish.name, shutdown_s=self._town.config.supervisor.grace_s))
+        entry = self._town.journal(wish.name).actor()
+        if entry is None or entry.agent_id != agent_id:
+            return
+        child.starts = [start for start in entry.starts if start >= wish.since]
+        if self._children.adopt(child, entry.process, entry.epoch):
+            self._log.write(f"🤝 {child.spec.label} adopted (pid {entry.process.pid}); it finishes its round")
+
+    def _end(self, child: Child) -> None:
+        """Nobody wants it any more: ask, then insist."""
+        if child.is_alive:
+            self._children.end(child, signal.SIGTERM, child.spec.shutdown_s)
+        elif child.phase is Phase.WAITING:
+            self._children.forget(child)
 
 
 def wish_of(store: Store, agent_id: str) -> Wish | None:
@@ -99,22 +163,6 @@ def starts_of(town: Town, child: Child, wish: Wish) -> list[float]:
     filed = [s for s in entry.starts if s >= since] if entry and entry.agent_id == child.spec.id else []
     ours = [s for s in child.starts if s >= since]
     return max(ours, filed, key=len)
-
-
-def has_leftovers(town: Town, child: Child, log: Callable[[str], None]) -> bool:
-    """Kill what the dead one's models left, and come back soon while something is there; never two models."""
-    left = recovery.leftovers(town.journal(child.spec.name), child.spec.id)
-    processes.kill_all(left)
-    now = clock.monotonic()
-    if not left:
-        child.leftovers_since = 0.0
-        return False
-    child.leftovers_since = child.leftovers_since or now
-    stubborn = now - child.leftovers_since > LEFTOVER_PATIENCE_S
-    if stubborn:
-        log(f"⚠️ agent {child.spec.name}: its model's process {left[0].pid} cannot be killed; waiting")
-    child.start_at = now + (LEFTOVER_STUBBORN_S if stubborn else LEFTOVER_PAUSE_S)
-    return True
 
 
 def lives(town: Town, agent_id: str, wish: Wish) -> bool:
@@ -172,25 +220,3 @@ def note_stopped(town: Town, child: Child) -> None:
         recovery.end_leftovers(journal, child.spec.id)
         with contextlib.suppress(OSError):
             journal.write_round(entry.ended(Outcome(OutcomeKind.STOPPED, "the supervisor stopped")), sync=True)
-
-
-def actor_main(
-    town: Town, supervisor: processes.Identity, assignment: Callable[[], bytes], beat: Callable[[], None]
-) -> int:
-    """What runs in a forked child: everything is made ready before it is told which agent it is."""
-    own = Town(town.root, town.config)
-    own.store.on_retry = beat
-    signals = SignalQueue(ACTOR_SIGNALS)
-    with contextlib.suppress(TinytownError):
-        own.store.call(lambda r: r.ping())
-    told = assignment()
-    if not told:  # not needed any more
-        return 0
-    post = Post(**json.loads(told), parent=supervisor)
-    return AgentActor(own, post, signals, beat).run()
-
-
-def upkeep(town: Town) -> int:
-    """In a child of its own: apply `[retention]`."""
-    retention.apply(Town(town.root, town.config))
-    return 0

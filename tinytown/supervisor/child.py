@@ -27,6 +27,7 @@ class Phase(StrEnum):
     ENDING = "ending"  # told to end; killed at `kill_at`
     DEAD = "dead"  # reaped; what it left is not yet taken care of
     WAITING = "waiting"  # to be started at `start_at`
+    GIVEN_UP = "given up"  # it ended too often; `reason` says how
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class ChildSpec:
     kind: str = "agent"
     restart: RestartType = RestartType.TRANSIENT
     shutdown_s: float = 30.0
+
+    @property
+    def label(self) -> str:
+        """For people: `agent backend`."""
+        return f"{self.kind} {self.name}" if self.name != self.kind else self.kind
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class Child:
     exit_code: int | None = None
     up_since: float = 0.0
     restarts: int = 0
+    reason: str = ""
     leftovers_since: float = 0.0
     is_swept: bool = True  # nothing of its models lives any more, as far as we looked
 

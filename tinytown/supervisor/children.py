@@ -63,11 +63,6 @@ class Children:
         return self._by_id[child_id]
 
     @property
-    def ids(self) -> set[str]:
-        """Of all children, alive or not."""
-        return set(self._by_id)
-
-    @property
     def alive(self) -> list[Child]:
         """Those with a process."""
         return [child for child in self if child.is_alive]
@@ -100,7 +95,7 @@ class Children:
         self._spare = None
         self._spare_at = clock.monotonic() + SPARE_PAUSE_S
         self._beats.beat(spare.slot)
-        told = {"agent_id": child.spec.id, "name": child.spec.name, "epoch": epoch}
+        told = {"kind": child.spec.kind, "id": child.spec.id, "name": child.spec.name, "epoch": epoch}
         with contextlib.suppress(BrokenPipeError):  # it has just died: its descriptor says so
             os.write(spare.pipe, json.dumps(told).encode())
         os.close(spare.pipe)
@@ -242,6 +237,7 @@ class Children:
                 "name": c.spec.name,
                 "kind": c.spec.kind,
                 "phase": c.phase.value,
+                "reason": c.reason,
                 "pid": c.identity.pid if c.identity else None,
                 "epoch": c.epoch,
                 "restarts": c.restarts,

@@ -8,7 +8,7 @@ from tinytown.actors.agent import AgentActor
 from tinytown.actors.post import Post
 from tinytown.errors import NotFound
 from tinytown.signals import SignalQueue
-from tinytown.supervisor.agents import ACTOR_SIGNALS
+from tinytown.supervisor.program import ACTOR_SIGNALS
 from tinytown.town import Town
 
 

@@ -14,20 +14,17 @@ from setproctitle import setproctitle
 from tinytown import clock, processes
 from tinytown import config as settings
 from tinytown.backoff import Backoff
-from tinytown.domain.agent import Wish
 from tinytown.errors import RedisAway, TinytownError
-from tinytown.services import recovery
 from tinytown.signals import SignalQueue
-from tinytown.store.agents import read_wish
 from tinytown.store.keys import LEASE_TTL_S
-from tinytown.supervisor import agents as keeping
-from tinytown.supervisor.child import Child, ChildSpec, Phase
+from tinytown.supervisor import agents, missions, presence, program
+from tinytown.supervisor.child import Child, Phase
 from tinytown.supervisor.children import HUNG_KILL_S, Children
 from tinytown.supervisor.decide import Exit, GiveUp, Restart
 from tinytown.supervisor.doorbell import Doorbell
+from tinytown.supervisor.keeper import Keeper
 from tinytown.supervisor.log import SupervisorLog
 from tinytown.supervisor.notify import Notifier
-from tinytown.supervisor.reconcile import reconcile
 from tinytown.supervisor.redis_keeper import RedisKeeper
 from tinytown.supervisor.shutdown import Shutdown
 from tinytown.town import Town
@@ -39,6 +36,11 @@ RENEW_S = 10.0
 STARTS_PER_PASS = 8
 ADOPTED_LOOK_S = 5.0
 AGAIN_S = 1.0
+LEFTOVER_PAUSE_S = 0.005
+LEFTOVER_PATIENCE_S = 1.0
+LEFTOVER_STUBBORN_S = 5.0
+UPKEEP_FIRST_S = 30.0
+UPKEEP_S = 3600.0
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -57,8 +59,7 @@ class Supervisor:
         self._notify = Notifier()
         self.children = Children(self._selector, self._leave_behind, self._program)
         self._redis = RedisKeeper(self.town, self._leave_behind, log.write)
-        self._wishes: dict[str, str] = {}
-        self._wanted: dict[str, Wish] = {}
+        self._make_keepers()
         self._look_due = True
         self._look_at = 0.0
         self._away_since: float | None = None
@@ -66,7 +67,7 @@ class Supervisor:
         self._retry = Backoff(AWAY_RETRY_S, AWAY_RETRY_MAX_S)
         self._renew_at = 0.0
         self._adopted_at = 0.0
-        self._upkeep_at = clock.monotonic() + keeping.UPKEEP_FIRST_S
+        self._upkeep_at = clock.monotonic() + UPKEEP_FIRST_S
         self._shutdown = Shutdown(self.children, log.write)
 
     # The life of a supervisor
@@ -105,10 +106,10 @@ class Supervisor:
 
     def _with_redis(self, now: float) -> None:
         if self._away_since is not None:
-            keeping.hold_lease(self.town, self._me)  # not a PING: a server that takes no writes is not back
+            presence.hold_lease(self.town, self._me)  # not a PING: a server that takes no writes is not back
             self._redis_back(now)
         if now >= self._renew_at:
-            keeping.hold_lease(self.town, self._me)
+            presence.hold_lease(self.town, self._me)
             self._renew_at = now + RENEW_S
         if self._look_due or now >= self._look_at:
             self._look()
@@ -120,9 +121,9 @@ class Supervisor:
         self.children.keep_spare(now)
         self._check_adopted(now)
         if now >= self._upkeep_at:
-            self._upkeep_at = now + keeping.UPKEEP_S
+            self._upkeep_at = now + UPKEEP_S
             with contextlib.suppress(OSError):
-                self.children.run_helper(lambda: keeping.upkeep(self.town))
+                self.children.run_helper(lambda: program.upkeep(self.town))
 
     # Redis
 
@@ -147,88 +148,62 @@ class Supervisor:
     # Wanted against running
 
     def _look(self) -> None:
-        wishes = self.store.agents.wishes()
-        if not self._look_due and wishes == self._wishes and not self._finishing():
-            return
-        self._look_due = False
-        self._wishes = wishes
-        self._wanted = {i: wish for i, raw in wishes.items() if (wish := read_wish(raw)) is not None}
-        for child in self.children:
-            wish = self._wanted.get(child.spec.id)
-            if child.phase is Phase.WAITING and (wish is None or wish.stop or wish.foreground):
-                self.children.forget(child)
-        plan = reconcile(self._wanted, self.children.ids, self.town.host)
-        for agent_id in plan.start:
-            self._add(agent_id, self._wanted[agent_id])
-        for agent_id in plan.finish:
-            if keeping.lives(self.town, agent_id, self._wanted[agent_id]):
-                self._add(agent_id, self._wanted[agent_id])
-        gone = [i for i in (*plan.finish, *plan.look_at) if i not in self.children]
-        if gone:
-            keeping.finish_gone(self.town, gone, self.log)
-        for agent_id in plan.end:
-            self._end(self.children[agent_id])
+        keys = self.store.keys
+        wishes, active = self.store.read(("HGETALL", keys.wanted), ("EXISTS", keys.missions_active))
+        anew, self._look_due = self._look_due, False
+        self._agents.look(dict(wishes), anew=anew)
+        self._missions.look(is_wanted=bool(active))
 
-    def _finishing(self) -> bool:
-        ours = [w for i, w in self._wanted.items() if i not in self.children and w.host in (None, self.town.host)]
-        return any(w.stop or (w.foreground and not recovery.holds(w)) for w in ours)
+    def _make_keepers(self) -> None:
+        """Who knows what each kind of child is for."""
+        self._agents = agents.Agents(self.town, self.children, self.log)
+        self._missions = missions.Missions(self.town, self.children, self.log)
+        self._keepers: dict[str, Keeper] = {agents.KIND: self._agents, missions.KIND: self._missions}
 
-    def _add(self, agent_id: str, wish: Wish) -> None:
-        """A child for a wish: adopted when an actor of it lives, else to be started."""
-        child = self.children.add(ChildSpec(agent_id, wish.name, shutdown_s=self.town.config.supervisor.grace_s))
-        entry = self.town.journal(wish.name).actor()
-        if entry is None or entry.agent_id != agent_id:
-            return
-        child.starts = [start for start in entry.starts if start >= wish.since]
-        if self.children.adopt(child, entry.process, entry.epoch):
-            self.log.write(f"🤝 agent {wish.name} adopted (pid {entry.process.pid}); it finishes its round")
-
-    def _end(self, child: Child) -> None:
-        """Nobody wants it any more: ask, then insist."""
-        if child.is_alive:
-            self.children.end(child, signal.SIGTERM, child.spec.shutdown_s)
-        elif child.phase is Phase.WAITING:
-            self.children.forget(child)
+    def _keeper(self, child: Child) -> Keeper:
+        return self._keepers[child.spec.kind]
 
     # Deaths
 
     def _sweep(self, now: float) -> None:
-        """What the models of dead actors left ends at once: Redis away or not, and also on our way out."""
+        """What dead children left ends at once: Redis away or not, and also on our way out."""
         for child in self.children.unswept:
             if now >= child.start_at:
-                tried_long = 0 < child.leftovers_since < now - keeping.LEFTOVER_PATIENCE_S
-                gone = not keeping.has_leftovers(self.town, child, self.log.write)
+                tried_long = 0 < child.leftovers_since < now - LEFTOVER_PATIENCE_S
+                gone = not self._has_leftovers(child)
                 child.is_swept = gone or (self._shutdown.has_begun and tried_long)
+
+    def _has_leftovers(self, child: Child) -> bool:
+        """Kill what the dead one's models left, and come back soon while something is there; never two models."""
+        left = self._keeper(child).leftovers(child)
+        processes.kill_all(left)
+        now = clock.monotonic()
+        if not left:
+            child.leftovers_since = 0.0
+            return False
+        child.leftovers_since = child.leftovers_since or now
+        stubborn = now - child.leftovers_since > LEFTOVER_PATIENCE_S
+        if stubborn:
+            self.log.write(f"⚠️ {child.spec.label}: its model's process {left[0].pid} cannot be killed; waiting")
+        child.start_at = now + (LEFTOVER_STUBBORN_S if stubborn else LEFTOVER_PAUSE_S)
+        return True
 
     def _after_death(self, child: Child) -> None:
         """What its end means. Raises RedisAway: then it is tried again when Redis is back."""
-        wish = keeping.wish_of(self.store, child.spec.id)
         exited = Exit(child.exit_code, child.hung)
-        if wish is None:
-            self.log.write(f"⏹️ agent {child.spec.name} stopped ({exited.describe()})")
-            self.children.forget(child)
-            return
-        if wish.stop:
-            keeping.finish_gone(self.town, [child.spec.id], self.log)
-            self.children.forget(child)
-            self._look_due = True
-            return
-        self._decide(child, exited, wish)
-
-    def _decide(self, child: Child, exited: Exit, wish: Wish) -> None:
-        decision = keeping.decide(self.town, child, exited, wish)
+        decision = self._keeper(child).decide(child, exited)
         if isinstance(decision, GiveUp):
-            keeping.give_up(self.town, child, decision.reason)
-            self.log.write(f"❌ agent {child.spec.name}: {exited.describe()}; given up: {decision.reason}")
-            self.children.forget(child)
+            self._keeper(child).give_up(child, decision.reason)
+            self.log.write(f"❌ {child.spec.label}: {exited.describe()}; given up: {decision.reason}")
         elif isinstance(decision, Restart):
             pause = f"in {decision.after_s:.1f} s" if decision.after_s else "at once"
-            self.log.write(f"💥 agent {child.spec.name}: {exited.describe()}; restart {pause}")
+            self.log.write(f"💥 {child.spec.label}: {exited.describe()}; restart {pause}")
             child.hung = False
             child.restarts += 1
             child.phase, child.start_at = Phase.WAITING, clock.monotonic() + decision.after_s
         else:
             self.children.forget(child)
+            self._look_due = True
 
     def _hung(self, now: float) -> None:
         self.children.seen_awake()
@@ -237,7 +212,7 @@ class Supervisor:
         self.children.kill_overdue(now)
 
     def _declare_hung(self, child: Child) -> None:
-        self.log.write(f"🧟 agent {child.spec.name} is hung (no beat); ending it")
+        self.log.write(f"🧟 {child.spec.label} is hung (no beat); ending it")
         child.hung = True
         self.children.end(child, signal.SIGTERM, HUNG_KILL_S)
 
@@ -267,13 +242,13 @@ class Supervisor:
             raise
         except TinytownError as error:
             child.start_at = clock.monotonic() + AGAIN_S
-            self.log.write_once(child.spec.id, f"⚠️ agent {child.spec.name}: {error}")
+            self.log.write_once(child.spec.id, f"⚠️ {child.spec.label}: {error}")
 
     def _start(self, child: Child) -> None:
         """A new epoch, then the fork. A wish that changed meanwhile is looked at again."""
-        if keeping.has_leftovers(self.town, child, self.log.write):
+        if self._has_leftovers(child):
             return
-        epoch = keeping.new_epoch(self.store, child, self._wishes)
+        epoch = self._keeper(child).prepare(child)
         if epoch is None:
             self._look_due = True
             self.children.forget(child)
@@ -282,14 +257,14 @@ class Supervisor:
             self.children.start(child, epoch)
         except OSError as error:  # the machine is short of something: that must not end supervision
             child.start_at = clock.monotonic() + AGAIN_S
-            self.log.write(f"⚠️ agent {child.spec.name} cannot be started: {error.strerror}; another try soon")
+            self.log.write(f"⚠️ {child.spec.label} cannot be started: {error.strerror}; another try soon")
             return
         assert child.identity is not None
-        self.log.write(f"▶️ agent {child.spec.name} started (pid {child.identity.pid}, epoch {epoch})")
+        self.log.write(f"▶️ {child.spec.label} started (pid {child.identity.pid}, epoch {epoch})")
 
     def _program(self, assignment: Callable[[], bytes], beat: Callable[[], None]) -> int:
         """What a child runs."""
-        return keeping.actor_main(self.town, self._me, assignment, beat)
+        return program.actor_main(self.town, self._me, assignment, beat)
 
     def _leave_behind(self) -> None:
         """In a fresh child: what only the supervisor may use. Closed, not unregistered."""
@@ -319,7 +294,7 @@ class Supervisor:
             self._shutdown.at_once()
 
     def _finish(self) -> None:
-        keeping.drop_lease(self.town)
+        presence.drop_lease(self.town)
         self.children.end_helpers()
         self._doorbell.close()
         self.log.write("👋 Supervisor has ended; the agents' mail and tasks are kept")
@@ -334,6 +309,9 @@ class Supervisor:
             self.store.close()
             self.town = Town(self.town.root, config, is_hurried=True)
             self.store = self.town.store
+            self._make_keepers()
+            self._missions.try_again()
+            self._look_due = True
             self.children.drop_spare()
             self.log.write("🔧 Configuration read again; agents get it when they start next")
         self._notify.ready()
@@ -381,7 +359,7 @@ class Supervisor:
             child = self.children.on_ready(fd)
             self.children.reap_orphans(self._redis.own_pid)  # those that waited behind it
             if child is not None and self._shutdown.has_begun:
-                keeping.note_stopped(self.town, child)
+                self._keeper(child).note_stopped(child)
 
     def status(self) -> dict[str, Any]:
         """What `tt supervise --status` shows. Works without Redis."""
@@ -395,6 +373,6 @@ class Supervisor:
         }
 
     def _show(self) -> None:
-        alive = len(self.children.alive)
+        alive = sum(child.spec.kind == agents.KIND for child in self.children.alive)
         where = "stopping, " if self._shutdown.has_begun else "Redis away, " if self._away_since is not None else ""
         self._notify.status(f"{where}{alive} agent(s) running")

@@ -32,8 +32,8 @@ class Shutdown:
         now = clock.monotonic()
         self.has_begun = True
         self._grace_until, self._kill_at = now + grace_s, now + grace_s + END_KILL_S
-        alive = self._children.alive
-        self._log(f"🛑 Stopping {len(alive)} agent(s), grace {grace_s:g} s")
+        agents = sum(child.spec.kind == "agent" for child in self._children.alive)
+        self._log(f"🛑 Stopping {agents} agent(s), grace {grace_s:g} s")
         self._send(signal.SIGTERM)
 
     def at_once(self) -> None:
@@ -51,7 +51,7 @@ class Shutdown:
         if now >= self._kill_at:
             self._kill_at = now + END_KILL_S
             for child in self._children.alive:
-                self._log(f"🔪 agent {child.spec.name} did not go; killed")
+                self._log(f"🔪 {child.spec.label} did not go; killed")
             self._send(signal.SIGKILL)
 
     @property

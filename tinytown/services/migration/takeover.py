@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from tinytown import clock, ids
 from tinytown.domain.event import Event
 from tinytown.services import mail
+from tinytown.services.migration import missions
 from tinytown.services.migration.records import agent_of, counters_of, fields_of, free_name
 from tinytown.services.migration.tasks import Lead, migrate_task
 from tinytown.store import keys, records
@@ -39,6 +40,7 @@ class Plan:
     backlog: list[str]
     moves: list[tuple[str, str]]
     left: list[str]
+    missions: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -54,6 +56,7 @@ class Done:
     tasks: int = 0
     messages: int = 0
     backlog: int = 0
+    missions: int = 0
     left: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -75,7 +78,11 @@ def plan(town: Town) -> Plan:
     moves += [(key, _new_place(town, key)) for former in movable.values() for key in former]
     if found.backlog:
         moves.append((keys.FORMER_BACKLOG, town.store.keys.backlog))
-    return Plan(agents, movable, tasks, found.backlog, sorted(moves), sorted(left))
+    runs = missions.find(town)
+    readable = [run for run in runs if missions.can_be_read(town, run)]
+    left += [f"{town.store.keys.mission(run)}: no record that can be read" for run in runs if run not in readable]
+    moves += [(town.store.keys.mission(run), f"{town.store.keys.mission(run)} (stopped)") for run in readable]
+    return Plan(agents, movable, tasks, found.backlog, sorted(moves), sorted(left), readable)
 
 
 def migrate(town: Town, say: Say | None = None) -> Done:
@@ -102,6 +109,8 @@ def migrate(town: Town, say: Say | None = None) -> Done:
         done.tasks += migrate_task(town, source, leads.get(source.id, []), citizens)
         tell.one_more()
     done.backlog = _finish_backlog(town, done.notes)
+    done.missions = sum([missions.migrate(town, run) for run in todo.missions])
+    missions.forget_strays(town)
     return done
 
 

@@ -14,7 +14,7 @@ from tinytown.services.plan.toml_file import NAME, Document, Table
 
 LONGEST_ID = 200
 META = ("description", "default_agent")
-TABLES = ("meta", "tasks")
+TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _check_meta(meta: Table) -> None:
 def _check_tables(rest: Table) -> None:
     """Other tables are somebody else's, unless they look like tasks that would be passed over in silence."""
     for key in rest.keys() - {"meta"}:
-        if near := _nearest(key.lower(), TABLES):
+        if near := _nearest(key.lower(), [TASKS]):
             raise Invalid(f"{NAME}: unknown key '{brief(key)}'.", f"Did you mean '{near}'?")
 
 

@@ -33,6 +33,7 @@ local holds = {
     return #found == tonumber(a[1]) and redis.sha1hex(table.concat(found, '\n')) == a[2]
   end,
   scard = function(key, a) return redis.call('SCARD', key) == tonumber(a[1]) end,
+  zcard = function(key, a) return redis.call('ZCARD', key) == tonumber(a[1]) end,
   in_set = function(key, a) return redis.call('SISMEMBER', key, a[1]) == 1 end,
   newest = function(key, a) return ((redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1] or {})[1] or '0-0') == a[1] end,
   hlen_below = function(key, a) return redis.call('HLEN', key) < tonumber(a[1]) end,

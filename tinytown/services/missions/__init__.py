@@ -1,0 +1,1 @@
+"""Missions: what users can do with them, and the steps that commands and the scheduler change them by."""
