@@ -40,6 +40,7 @@ def _town(run: Run) -> Iterator[str]:
         ended = Counter({state: count for (of, state), count in reading.behaviours.items() if of == name})
         yield f"  {name:<24}{_counted(ended)}"
     yield f"Mail:   {len(run.accepted.messages)} messages and {run.accepted.by_hand} typed by hand accepted"
+    yield f"        {len(run.accepted.missions)} missions, {reading.events['work_item_done']} of their items done"
     if reading.dead:
         yield "Dead letters, by reason:"
         yield from (f"  {count:>5}  {reason}" for reason, count in reading.dead.most_common(12))

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import rest, script, verdict
+from chaos import quests, rest, script, verdict
 from chaos.commands import Callers
 from chaos.trouble import STATES, Trouble
 from chaos.verdict import Accepted, Reading
@@ -141,6 +141,8 @@ class Run:
             self.trouble.spares_supervisor = now - started > self.options.seconds / 2
             while strike_at <= now:  # what was late is made up for
                 self.trouble.strike()
+                if self.options.limited:
+                    self.trouble.hunt(self.world.names[0])
                 strike_at += self.trouble.choice.uniform(0, 2 * STRIKE_S)
             if self.trouble.kills.total() < (now - started) * KILLS_A_MINUTE / 60 * 1.1:  # on a slow machine, too
                 self.trouble.kill()
@@ -219,6 +221,7 @@ class Run:
             if any(writer.poll() is None for writer in self._writers):  # they may wait for an agent that was pruned
                 return [*waiting, "writers are at work"]
             waiting += rest.open_work(self.world, limited=limited)
+            waiting += quests.unfinished(self.world, limited=limited)
             return waiting or invariants.violations(self.world.town, settled=True, accepted=self.accepted.messages)
         except TinytownError as error:
             return [f"{type(error).__name__}: {error}"]
@@ -226,6 +229,7 @@ class Run:
     def _go_on(self) -> None:
         """What was given up has a way forward: started again and retried, all of it is done."""
         self.retried = rest.retry_failed(self.world)
+        quests.retry(self.world)
         deadline = time.monotonic() + self.options.settle_s
         last = ["nothing was looked at yet"]
         while last and time.monotonic() < deadline:

@@ -23,9 +23,9 @@ from tinytown.processes import Identity
 
 # What may be done -> how often.
 STRIKES = {
-    "kill actor": 50, "kill model": 50, "kill redis": 4, "kill supervisor": 5, "kill command": 6,
-    "term actor": 5, "term model": 5, "term redis": 1, "term supervisor": 1,
-    "stop actor": 6, "stop model": 6, "stop redis": 1, "stop supervisor": 1,
+    "kill actor": 50, "kill model": 50, "kill redis": 4, "kill supervisor": 5, "kill command": 6, "kill scheduler": 8,
+    "term actor": 5, "term model": 5, "term redis": 1, "term supervisor": 1, "term scheduler": 1,
+    "stop actor": 6, "stop model": 6, "stop redis": 1, "stop supervisor": 1, "stop scheduler": 2,
     "drop connections": 4, "slow connections": 3, "full disk": 2,
 }  # fmt: skip
 # Every state in which each target is to be killed at least once; a rare one is hunted for.
@@ -33,6 +33,7 @@ STATES = {
     "actor": ("starting", "idle", "claimed", "running", "settling"),
     "model": ("starting", "working", "with a child"),
     "supervisor": ("starting", "running", "stopping", "without Redis"),
+    "scheduler": ("starting", "waiting", "deciding"),
     "redis": ("starting", "serving", "rewriting", "frozen"),
     "command": ("running",),
 }
@@ -68,6 +69,12 @@ class Trouble:
             self._signal(how, target)
         else:
             getattr(self, f"_{how}_{target}")()
+
+    def hunt(self, name: str) -> None:
+        """Kill this agent's actor whenever it lives: it is to be given up."""
+        for actor, process in self.world.holders():
+            if actor == name and process not in self._frozen:
+                self._kill("actor", self._frozen_state(name, process) or "idle", process)
 
     def kill(self) -> None:
         """One more actor or model."""
@@ -195,6 +202,32 @@ class Trouble:
         if time.monotonic() < until:
             self._later(0.02, lambda: self._await_supervisor(until))
 
+    def _kill_scheduler(self) -> None:
+        """Deciding: it had the processor since the last look at it, a hundredth of a second ago."""
+        wanted, found = self._least("scheduler"), self.world.scheduler()
+        if found is None:
+            return
+        if wanted == "starting":
+            self._kill("scheduler", "waiting", found)
+            self._kill_starting_scheduler(found, time.monotonic() + 2.0)
+        else:
+            self._kill_scheduler_that_is(wanted, found, _processor_ns(found), time.monotonic() + HUNT_S)
+
+    def _kill_scheduler_that_is(self, wanted: str, found: Identity, before: int, until: float) -> None:
+        spent = _processor_ns(found)
+        state = "deciding" if spent > before else "waiting"
+        if state == wanted or time.monotonic() >= until:
+            self._kill("scheduler", state, found)
+        else:
+            self._later(0.0, lambda: self._kill_scheduler_that_is(wanted, found, spent, until))
+
+    def _kill_starting_scheduler(self, old: Identity, until: float) -> None:
+        found = self.world.scheduler()
+        if found is not None and found != old:
+            self._kill("scheduler", "starting", found)
+        elif time.monotonic() < until:
+            self._later(0.02, lambda: self._kill_starting_scheduler(old, until))
+
     def _kill_redis(self) -> None:
         state = self._least("redis")
         found = self.world.server()
@@ -250,6 +283,8 @@ class Trouble:
             return self.world.server()
         if target == "supervisor":
             return self.world.supervisor()
+        if target == "scheduler":
+            return self.world.scheduler()
         holders = [process for _name, process in self.world.holders()]
         living = holders if target == "actor" else self.world.models()
         return self.choice.choice(living) if living else None
@@ -291,6 +326,13 @@ def _is_stopped(process: Identity) -> bool:
                 return False
         os.sched_yield()
     return False
+
+
+def _processor_ns(process: Identity) -> int:
+    """How long it had a processor so far."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0])
+    return 0
 
 
 def _model_state(model: Identity) -> str:

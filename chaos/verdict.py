@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import script
+from chaos import quests, script
 from chaos.world import World
 from tests.support import invariants
 from tests.support.invariants import Snapshot
@@ -34,6 +34,7 @@ class Accepted:
     journals: list[Path]
     tasks: dict[str, str] = field(default_factory=dict)
     messages: set[str] = field(default_factory=set)
+    missions: set[str] = field(default_factory=set)
     by_hand: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     _read: dict[Path, int] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Accepted:
             self.tasks[task_id] = behaviour
         elif kind == "message":
             self.messages.add(rest)
+        elif kind == "mission":
+            self.missions.add(rest)
         elif kind == "hand":
             self.by_hand += 1
         else:
@@ -83,6 +86,8 @@ def read(world: World, accepted: Accepted, *, limited: bool) -> Reading:
     noted = list(_marks(world))
     marks = Counter(what for what, _task_id in noted)
     found = list(_accepted(seen, accepted))
+    done = Counter(e.get("work_item_id", "") for e in seen.events if e["event_type"] == "work_item_done")
+    found += quests.violations(world, accepted.missions, done)
     if not limited:
         found += _scripted(seen, {task_id for what, task_id in noted if what == TOLD})
         found += [f"agent {a.name}: {a.state}, {a.reason}" for a in seen.agents.values() if a.state == "error"]

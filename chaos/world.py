@@ -140,6 +140,11 @@ class World:
                 found.setdefault(title.split()[2], []).append(process)
         return found
 
+    def scheduler(self) -> Identity | None:
+        """The living scheduler of missions."""
+        wanted = (p for p, title in self._titles() if title.startswith("tt: missions ") and title.endswith(f"[{NAME}]"))
+        return next(wanted, None)
+
     def runs(self) -> list[Run]:
         """The living processes of model runs, with all that they started."""
         found = []

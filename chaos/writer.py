@@ -13,7 +13,7 @@ from typing import TextIO
 
 from redis import Redis
 
-from chaos import script
+from chaos import quests, script
 from chaos.world import ROLE
 from tinytown.errors import AgentNotFound, NotFound, TinytownError, Unavailable
 from tinytown.services import backlog, messages, tasks
@@ -24,6 +24,7 @@ from tinytown.town import Town, open_town
 USER = Caller()
 PAUSE_S = 0.05  # after a refusal
 MESSAGES = 0.4  # for each task
+MISSION_EVERY = 100  # tasks, beginning with the first
 TYPED_BY_HAND = (  # as somebody at redis-cli does: without an id (the text is it, hence N), without a bell
     '{"type": "query", "question": "which port? N"}',
     '{"type": "informational", "summary": "the port is N"}',
@@ -58,6 +59,8 @@ class Writer:
         for number in range(count):
             due = started + seconds * number / count
             time.sleep(max(0.0, due - time.monotonic()))
+            if number % MISSION_EVERY == 0:
+                self._insist(self._give_mission)
             self._insist(self._give_task)
             while self.choice.random() < MESSAGES:
                 self._insist(self._give_message)
@@ -84,6 +87,9 @@ class Writer:
         else:
             task = tasks.assign(self.town, self.choice.choice(self.agents), text, USER, [ROLE])
         return f"task {task.id} {behaviour.name}"
+
+    def _give_mission(self) -> str:
+        return f"mission {quests.start(self.town, self.choice, Path(self.journal.name).parent)}"
 
     def _give_message(self) -> str:
         name, kind = self.choice.choice(self.agents), self.choice.choice((*messages.KINDS, "hand"))

@@ -92,6 +92,7 @@ def test_a_mission_from_start_to_end(made: Tt, github: GitHub) -> None:
     assert made.ok("mission", "resume", mission_id[:6]).out == f"Mission {mission_id} resumed\n"
     assert made.ok("mission", "stop", mission_id[:6], "--force").out.startswith(f"Mission {mission_id} stopped\n")
     assert made.ok("mission", "list").out == "No missions found\n"
+    assert made.ok("mission", "status").err == "1 ended. See them with: tt mission list --all\n"
     assert "(Failed)" in made.ok("mission", "list", "--all").out
     assert "cannot be resumed" in made.fails("mission", "resume", mission_id).err
     kinds = [event["event_type"] for event in made.ok("events", "--mission", mission_id[:6], "-n", "99", "--json").json]

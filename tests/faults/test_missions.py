@@ -11,6 +11,7 @@ import pytest
 from tests.faults.conftest import NewTown
 from tests.support import leftovers
 from tests.support.builders import make_item, make_mission
+from tests.support.cli import Tt
 from tests.support.github.server import GitHub
 from tests.support.missions import file_now, put_mission
 from tests.support.running_town import RunningTown
@@ -91,12 +92,30 @@ def kinds(town: RunningTown) -> dict[str, Any]:
     return {child["kind"]: child for child in (supervision.status(town.town) or {})["children"]}
 
 
+def kill_scheduler(town: RunningTown) -> None:
+    town.kill(scheduler(town))
+
+
+def replace_supervisor(town: RunningTown) -> None:
+    town.kill_supervisor()
+    town.start()
+
+
+def kill_redis_and_scheduler(town: RunningTown) -> None:
+    kill_scheduler(town)
+    town.kill_redis()
+
+
+def kill_agent(town: RunningTown) -> None:
+    town.kill(town.actor("ann"))
+
+
 KILLS: dict[str, Callable[[RunningTown], None]] = {
-    "the scheduler": lambda town: town.kill(scheduler(town)),
-    "the supervisor": lambda town: (town.kill_supervisor(), town.start())[0],
-    "Redis": lambda town: town.kill_redis(),
-    "Redis and the scheduler": lambda town: (town.kill(scheduler(town)), town.kill_redis())[0],
-    "the agent": lambda town: town.kill(town.actor("ann")),
+    "the scheduler": kill_scheduler,
+    "the supervisor": replace_supervisor,
+    "Redis": RunningTown.kill_redis,
+    "Redis and the scheduler": kill_redis_and_scheduler,
+    "the agent": kill_agent,
 }
 
 
@@ -201,6 +220,13 @@ def test_a_crash_loop_is_given_up(new_town: NewTown) -> None:
     town.wait(killed, "the give-up")
     assert "restarts in" in kinds(town)["missions"]["reason"]
     assert town.events("missions_gave_up")
+    tt = Tt(town.root)
+    (line,) = (line for line in tt.ok("supervise", "--status").out.splitlines() if "missions" in line)
+    assert "given up" in line
+    assert "restarts in" in line
+    assert "given up: missions (" in tt("doctor").out
+    assert tt.ok("status", "--json").json["missions"] == {"active": 1}
+    assert "Missions: 1 active" in tt.ok("status").out
     town.signal_supervisor(signal.SIGHUP)
     scheduler(town)
     town.spawn("ann")

@@ -88,7 +88,7 @@ def test_a_killed_actor_runs_it_again(town: RunningTown) -> None:
     """Nobody has seen its end: it is put back, charged as any run, and done by the successor. Nothing is left over."""
     town.spawn("ann")
     task = verify(town, "ann", f"touch {town.control}/begun; while ! test -e {town.control}/go; do sleep 0.05; done")
-    town.wait(lambda: (town.control / "begun").exists(), "the command")
+    town.wait((town.control / "begun").exists, "the command")
     town.kill(town.actor("ann"))
     town.go()
     assert told(town, task)["ok"]
@@ -100,7 +100,7 @@ def test_a_stop_puts_it_back(town: RunningTown) -> None:
     town.spawn("ann")
     wait = f"touch {town.control}/begun; while ! test -e {town.control}/go; do sleep 0.05; done"
     task = verify(town, "ann", wait)
-    town.wait(lambda: (town.control / "begun").exists(), "the command")
+    town.wait((town.control / "begun").exists, "the command")
     town.signal_supervisor(signal.SIGINT, signal.SIGINT)
     assert town.await_supervisor_end() == 0
     town.start()
@@ -113,7 +113,7 @@ def test_a_cancelled_one_ends(town: RunningTown) -> None:
     """Its commands end with its task."""
     town.spawn("ann")
     task = verify(town, "ann", f"touch {town.control}/begun; sleep 600")
-    town.wait(lambda: (town.control / "begun").exists(), "the command")
+    town.wait((town.control / "begun").exists, "the command")
     tasks.cancel(town.town, task.id, None, Caller())
     town.wait_idle("ann")
     town.wait(lambda: not town.models("ann"), "the end of the commands")

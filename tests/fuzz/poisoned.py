@@ -8,11 +8,15 @@ from typing import Any
 
 from tests.fuzz.material import NASTY, WORDS, mutated
 from tests.support import town as towns
-from tests.support.builders import AT, make_message, make_task
+from tests.support.builders import AT, make_item, make_message, make_mission, make_task, make_watch
+from tests.support.missions import put_mission
 from tinytown import ids
 from tinytown.domain.agent import Agent
+from tinytown.domain.mission import MissionState
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
+from tinytown.domain.work import Job, WorkStatus
+from tinytown.services.missions import steps
 from tinytown.store.inboxes import bury
 from tinytown.town import Town
 
@@ -47,7 +51,22 @@ def populate(town: Town, *, wanted: bool) -> dict[str, str]:
         hold = {"kind": "rate_limited", "detail": "d", "until": 2e9, "by": "ann"}
         tx.do("SET", tx.keys.hold("true"), json.dumps(hold), "PX", 10**8)
     names = {name: task.id for name, task in (more | {"one": one, "two": two}).items()}
-    return names | {"ann": ann.id, "bob": bob.id, "dead": dead.id}
+    return names | {"ann": ann.id, "bob": bob.id, "dead": dead.id, "run": _missions(town, ann, one)}
+
+
+def _missions(town: Town, ann: Agent, task: Task) -> str:
+    """One that is stopped and has something of everything, and one that has ended; the id of the first."""
+    run = make_mission(state=MissionState.BLOCKED, stopped_at=AT, asked={"why": {"at": AT, "count": 1}})
+    work: dict[str, Any] = {"status": WorkStatus.ASSIGNED, "job": Job.WORK, "task_id": task.id, "assigned_to": ann.id}
+    first = make_item(run, 1, **work, verify=["true"], outside=["acme/api#1"])
+    submitted = {"status": WorkStatus.BLOCKED, "author": ann.id, "authors": ["ann"], "rejections": ["no"], "rounds": 1}
+    second = make_item(run, 2, depends_on=[first.id], needs_person=True, **submitted)
+    put_mission(town, run, first, second, watches=[make_watch(second, key="checks:1", report="log")])
+    put_mission(town, make_mission(state=MissionState.COMPLETED))
+    with towns.writing(town) as tx:
+        steps.note(tx, run.id, "user", "note")
+        steps.log(tx, "mission_noted", "note", run, second)
+    return run.id
 
 
 def _more_tasks(ann: Agent, bob: Agent, one: Task) -> dict[str, Task]:
@@ -101,7 +120,7 @@ def poison(rng: random.Random, town: Town) -> tuple[str, str]:
 def _bad(rng: random.Random, text: str) -> str:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # spoilt before
         value = None
     if not isinstance(value, dict):
         return rng.choice((*WORDS, *NASTY))

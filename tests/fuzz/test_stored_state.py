@@ -24,6 +24,8 @@ READING = (
     "inbox bob --json", "inbox conductor", "logs ann", "why ann", "why bob", "why {waiting}", "why {one}",
     "why {parked}", "why {failed} --json", "doctor --json", "worktree list", "wait {done} --timeout 1",
     "wait bob --timeout 0", "wait {parked} --timeout 0", "migrate --dry-run", "towns",
+    "mission status", "mission status --work --watch", "mission status --run {run} --json --work --watch",
+    "mission list --all", "mission list --json", "mission graph", "events --mission {run}",
 )  # fmt: skip
 ONE_STEP = (
     "assign ann work", "assign bob work --tags x", "send ann hello", "send bob hello --urgent", "send conductor hi",
@@ -31,6 +33,9 @@ ONE_STEP = (
     "task retry {failed}", "task retry {done}", "task complete {waiting}", "backlog add thing --tags dev",
     "backlog claim {parked} ann", "backlog remove {parked}", "inbox --retry {dead}", "inbox --drop {dead}",
     "resume ann", "kill bob", "kill bob --now",
+    "mission stop {run}", "mission stop {run} --force", "mission resume {run}", "mission note {run} text",
+    "mission approve #2", "mission reject 2 --reason no", "mission retry acme/web#2", "mission cancel #1",
+    "mission retry #1 --run {run}",
 )  # fmt: skip
 MANY_STEPS = (
     "backlog assign-all ann", "kill ann", "recover", "reclaim", "reclaim --to-backlog", "reclaim --from bob --to ann",

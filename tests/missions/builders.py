@@ -25,6 +25,7 @@ URL = "https://github.com/o/r/pull/7"
 OTHER_URL = "https://github.com/o/r/pull/8"
 GREEN = (Check("1", "build", "success"),)
 RED = (Check("1", "build", "failure", url="https://ci/1", step="pytest", log="boom"),)
+USUAL = Policy()
 RUNNING = (Check("2", "build", "pending"),)
 
 _numbers = itertools.count(1)
@@ -98,7 +99,7 @@ def a_comment(identifier: str, body: str = "please", author: str = "eve", **fiel
 
 
 def watched(
-    item: WorkItem, answer: Answer | None = None, url: str = URL, policy: Policy = Policy(), seconds: float = 300
+    item: WorkItem, answer: Answer | None = None, url: str = URL, policy: Policy = USUAL, seconds: float = 300
 ) -> list[Watch]:
     """The watches of the item's pull request after this answer (None: green in everything)."""
     watches = [replace(w, head="sha1") for w in watching.open_watches(item, url, policy, NOW)]

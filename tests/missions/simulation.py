@@ -1,6 +1,7 @@
 """A world for the planner: agents, GitHub and people by dice, a clock that jumps, and a scheduler that may be killed.
 
-It checks with each step that no gate is skipped, that nothing is done twice, and that nobody reviews own work.
+It checks with each step that no gate is skipped, that nothing is done or fixed twice, that fixes are bounded, that no
+comment is lost, and that nobody reviews own work.
 """
 
 from __future__ import annotations
@@ -39,13 +40,27 @@ class Pull:
     mergeable: bool | None = None
     reviews: list[Comment] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
+    is_protected: bool = False  # GitHub lets nobody but a person merge it
+    approved_head: int | None = None  # that a reviewer of the town has approved
+
+    @property
+    def sha(self) -> str:
+        """Of its head: no two requests have the same."""
+        return f"sha{self.url.rpartition('/')[2]}.{self.head}"
 
     def seen(self) -> PullRequest:
-        checks = () if self.build == "none" else (Check(f"{self.run}", "build", self.build, log="boom"),)
+        checks = () if self.build == "none" else (Check(f"{self.sha}.{self.run}", "build", self.build, log="boom"),)
         return PullRequest(
-            self.url, f"sha{self.head}", self.is_open, self.is_merged, author="bot", mergeable=self.mergeable,
+            self.url, self.sha, self.is_open, self.is_merged, author="bot", mergeable=self.mergeable,
             checks=checks, reviews=tuple(self.reviews), comments=tuple(self.comments),
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said(Comment):
+    """A comment, and when it could be seen: later than it was written, if a review held it back."""
+
+    shown: str = ""
 
 
 class World:
@@ -64,6 +79,13 @@ class World:
         self.violations: list[str] = []
         self.given: Counter[tuple[str, Job]] = Counter()
         self.merged_by_town: set[str] = set()
+        self.told: dict[str, set[str]] = {}  # pull request -> comments that a fix was given for
+        self.fixes: dict[str, list[str]] = {}  # item -> keys of fixes handed in since a person looked
+        self.rounds: Counter[str] = Counter()
+        self.in_flight: dict[str, tuple[str, PullRequest | Issue | Failure]] = {}  # asked (when), and not answered
+        self.seen: dict[str, str] = {}  # pull request -> time of the newest look that was answered
+        self.is_calm = False  # GitHub answers
+        self.shares_folder = self.dice.random() < 0.5
         for number in range(self.dice.randint(1, 5)):
             self.spawn(self.dice.choice(ROLES), number)
         for number in range(self.dice.randint(1, 3)):
@@ -72,7 +94,7 @@ class World:
     # Making
 
     def spawn(self, role: str | None, number: int) -> None:
-        agent = Worker(ids.new_id(), f"{role or 'agent'}-{number}", role)
+        agent = Worker(ids.derived_id("agent", str(len(self.agents))), f"{role or 'agent'}-{number}", role)
         self.agents[agent.id] = agent
         self.queues[agent.id] = []
 
@@ -108,7 +130,10 @@ class World:
     def snapshot(self) -> Snapshot:
         views = [replace(v, items=dict(v.items), watches=dict(v.watches)) for v in self.missions.values()]
         workers = [self._worker(agent) for agent in self.agents.values()]
-        return Snapshot([view for view in views if view.run.is_active], dict(self.tasks), workers)
+        named = {item.task_id for view in views for item in view.items.values()}
+        tasks = {i: task for i, task in self.tasks.items() if i in named}
+        active = [view for view in views if view.run.is_active]
+        return Snapshot(active, tasks, workers, shares_folder=self.shares_folder)
 
     def _worker(self, agent: Worker) -> Worker:
         queue = [t for t in self.queues[agent.id] if not self.tasks[t].state.is_terminal]
@@ -116,25 +141,28 @@ class World:
 
     def tick(self, *, deadly: bool = True) -> None:
         """As the actor: decide and apply until nothing is left; `deadly`: it may be killed between two steps."""
+        for ref in list(self.in_flight):
+            self._learn(ref, *self.in_flight.pop(ref))
         for _ in range(200):
             snapshot = self.snapshot()
             plan = decide(snapshot, self.now)
             if self.dice.random() < 0.1:
                 assert decide(self.snapshot(), self.now) == plan, "the same snapshot, another plan"
-            if not plan.decisions and not plan.looks:
+            looks = [look for look in plan.looks if look.ref not in self.in_flight]
+            if not plan.decisions and not looks:
                 return
             for decision in plan.decisions:
                 if deadly and self.dice.random() < 0.02:
                     return  # killed: what was not done is decided again
                 self.apply(decision)
-            for look in plan.looks:
-                self._look(look)
+            for look in looks:
+                self._look(look, is_slow=deadly and self.dice.random() < 0.2)
         self.violations.append(f"no end of decisions: {self.log[-3:]}")
 
     def apply(self, decision: Decision) -> None:
         view = self.missions[decision.mission_id]
         self.log.append(f"{(self.now - START).total_seconds():.0f} {decision.event} {decision.text}")
-        if decision.cancel is not None and not self.tasks[decision.cancel].state.is_terminal:
+        if decision.cancel in self.tasks and not self.tasks[decision.cancel].state.is_terminal:
             self.end_task(decision.cancel, TaskState.CANCELLED, "taken back")
         if decision.item is not None:
             self._check(view, view.items[decision.item.id], decision.item, decision)
@@ -159,6 +187,11 @@ class World:
     def _check(self, view: MissionView, old: WorkItem, new: WorkItem, decision: Decision) -> None:
         if decision.task is not None:
             self._check_given(view, old, decision)
+            if decision.task.job is Job.FIX:
+                self._check_fix(view, new, decision.task.description)
+        if new.rounds > old.rounds:
+            self.fixes.setdefault(new.id, []).extend(old.fix_keys)
+            self.rounds[new.id] += 1
         if new.status is WorkStatus.DONE:
             self._check_done(view, old)
 
@@ -182,11 +215,28 @@ class World:
             if agent.role == "reviewer":
                 self.violations.append(f"work for a reviewer: {decision.text}")
 
+    def _check_fix(self, view: MissionView, new: WorkItem, description: str) -> None:
+        """Not for what a fix was handed in for since a person looked, and only so many."""
+        again = set(new.fix_keys) & set(self.fixes.get(new.id, ()))
+        if again:
+            self.violations.append(f"fixed twice: {new.source_ref} {again}")
+        if self.rounds[new.id] >= view.run.policy.max_rounds:
+            self.violations.append(f"fixed more often than {view.run.policy.max_rounds} times: {new.source_ref}")
+        for url in new.artifact_refs:
+            told = (c.id for c in self.pulls[url].comments if c.body in description)
+            self.told.setdefault(f"{new.id} {url}", set()).update(told)
+
     def _check_done(self, view: MissionView, old: WorkItem) -> None:
         policy, pulls = view.run.policy, [self.pulls[url] for url in old.artifact_refs]
         if old.status.is_terminal:
             self.violations.append(f"done twice: {old.source_ref}")
-        open_pulls = [pull for pull in pulls if pull.is_open]
+        for other in view.items.values():
+            if other.id in old.depends_on and set(other.artifact_refs) & set(old.artifact_refs):
+                self.violations.append(f"done by the pull request of another: {old.source_ref}")
+        closed = {
+            w.target_ref for w in view.watches.values() if w.work_item_id == old.id and w.state == watching.CLOSED
+        }
+        open_pulls = [pull for pull in pulls if pull.is_open and pull.url not in closed]  # it may be open again
         if open_pulls or (pulls and not any(pull.is_merged for pull in pulls)):
             self.violations.append(f"done, and not merged: {old.source_ref}")
         if pulls:
@@ -202,34 +252,50 @@ class World:
         watch = decision.watches[0]
         if not view.run.policy.auto_merge:
             self.violations.append(f"merged without being told to: {decision.text}")
-        if not pull.is_open or f"sha{pull.head}" != decision.merge.head or pull.mergeable is False:
-            answer = Failure(pull.url, "the head has moved")
+        is_other = pull.sha != decision.merge.head
+        if not pull.is_open or is_other or pull.mergeable is False or pull.is_protected:
+            answer = Failure(pull.url, "the head has moved" if is_other else "a review is missing")
             view.watches[watch.id] = watching.merge_refused(answer, watch, self.now)
             return
-        approved = item.reviewer_approved or any(review.state == "approved" for review in pull.reviews)
+        head = pull.sha
+        by_person = any(review.state == "approved" and review.commit == head for review in pull.reviews)
+        approved = by_person or (item.reviewer_approved and pull.approved_head == pull.head)
         if view.run.policy.reviewer_required and not approved:
-            self.violations.append(f"merged without approval: {decision.text}")
+            self.violations.append(f"merged without approval of this head: {decision.text}")
+        looked = self.seen[pull.url]
+        told = self.told.get(f"{item.id} {pull.url}", set())
+        if lost := [c.id for c in pull.comments if c.shown < looked and c.id not in told]:  # type: ignore[attr-defined]
+            self.violations.append(f"merged, and comments were lost: {lost} {decision.text}")
         if item.verify and not item.is_verified:
             self.violations.append(f"merged unverified: {decision.text}")
         pull.is_open, pull.is_merged = False, True
         self.merged_by_town.add(pull.url)
         self._look(Look(pull.url))
 
-    def _look(self, look: Look) -> None:
+    def _look(self, look: Look, *, is_slow: bool = False) -> None:
+        answer: PullRequest | Issue | Failure
+        chance = 1.0 if self.is_calm else self.dice.random()
+        if chance < 0.1:
+            answer = Failure(look.ref, "503", retry_after_s=self.dice.choice((None, 600.0)))
+        elif look.ref in self.pulls:
+            answer = self.pulls[look.ref].seen()
+        elif chance < 0.2:
+            answer = Failure(look.ref, "no access", is_final=True)
+        else:
+            answer = Issue(look.ref, "t", "b", "u", self.outside[look.ref])
+        if is_slow:
+            self.in_flight[look.ref] = (stamp(self.now), answer)
+        else:
+            self._learn(look.ref, stamp(self.now), answer)
+
+    def _learn(self, ref: str, asked_at: str, answer: PullRequest | Issue | Failure) -> None:
+        if isinstance(answer, PullRequest):
+            self.seen[ref] = asked_at
         for view in self.missions.values():
-            watches = [w for w in view.watches.values() if w.target_ref == look.ref]
-            if not watches:
-                continue
-            item = view.items.get(watches[0].work_item_id)
-            answer: PullRequest | Issue | Failure
-            if self.dice.random() < 0.1:
-                answer = Failure(look.ref, "503", retry_after_s=self.dice.choice((None, 600.0)))
-            elif look.ref in self.pulls:
-                answer = self.pulls[look.ref].seen()
-            else:
-                answer = Issue(look.ref, "t", "b", "u", self.outside[look.ref])
-            for watch in watching.learn(answer, watches, item, view.run.policy, self.now, lambda: 0.0):
-                view.watches[watch.id] = watch
+            for item in view.items.values():
+                watches = [w for w in view.watches.values() if (w.target_ref, w.work_item_id) == (ref, item.id)]
+                for watch in watching.learn(answer, watches, item, view.run.policy, self.now, lambda: 0.0):
+                    view.watches[watch.id] = watch
 
     # The world
 
@@ -245,6 +311,8 @@ class World:
         for pull in self.pulls.values():
             if pull.is_open and dice.random() < 0.5:
                 self._on_github(pull, kind=kind)
+            elif not pull.is_open and not pull.is_merged and dice.random() < 0.1:
+                pull.is_open = True
         for ref in self.outside:
             if dice.random() < (0.5 if kind else 0.1):
                 self.outside[ref] = False
@@ -287,6 +355,8 @@ class World:
             view.items[item.id] = verdicts.rejected(item, "no tests", at)
         elif self.dice.random() < 0.8:
             view.items[item.id] = verdicts.approved(item, agent.name, at)
+            for pull in (self.pulls[url] for url in item.artifact_refs):
+                pull.approved_head = pull.head
 
     def _hand_in(self, item: WorkItem) -> str:
         if item.artifact_refs:
@@ -294,10 +364,19 @@ class World:
             if pull.is_open and self.dice.random() < 0.9:
                 pull.head, pull.run, pull.build, pull.mergeable = pull.head + 1, pull.run + 1, "pending", None
             return "fixed"
+        before = [url for i in self.missions[item.mission_id].items.values() if i.id in item.depends_on
+                  for url in i.artifact_refs]  # fmt: skip
+        more = f"it builds on {before[0]}; " if before and self.dice.random() < 0.3 else ""
         if self.dice.random() < 0.6:
-            url = f"https://github.com/o/r/pull/{len(self.pulls) + 100}"
-            self.pulls[url] = Pull(url, build=self.dice.choice(("pending", "pending", "none")))
-            return f"done, see {url}."
+            urls = [
+                f"https://github.com/o/r/pull/{len(self.pulls) + 100 + n}" for n in range(self.dice.choice((1, 1, 2)))
+            ]
+            for url in urls:
+                build = self.dice.choice(("pending", "pending", "none"))
+                self.pulls[url] = Pull(url, build=build, is_protected=self.dice.random() < 0.2)
+            return f"{more}done, see {' and '.join(urls)}."
+        if more:
+            return more
         return "done; no need for a pull request, unlike https://github.com/o/r/issues/3"
 
     def _on_github(self, pull: Pull, *, kind: bool) -> None:
@@ -311,12 +390,16 @@ class World:
         pull.mergeable = dice.random() > (0.02 if kind else 0.2) if dice.random() < 0.8 else None
         if not kind and dice.random() < 0.1:
             bot = dice.random() < 0.5
-            name = "bugbot[bot]" if bot else "ann"
-            pull.comments.append(Comment(f"{len(pull.comments)}", name, "a bug", "u", at, is_bot=bot, path="a", line=1))
+            name, number = "bugbot[bot]" if bot else "ann", f"{pull.sha}-{len(pull.comments)}"
+            written = stamp(self.now - timedelta(seconds=dice.choice((0, 0, 900))))  # in a review sent only now
+            text = f"<{number}>" + "x" * dice.choice((10, 1400))
+            pull.comments.append(Said(number, name, text, "u", written, is_bot=bot, path="a", line=1, shown=at))
+        if dice.random() < 0.03:  # somebody pushes, and nothing is handed in
+            pull.head, pull.run, pull.build, pull.mergeable = pull.head + 1, pull.run + 1, "pending", None
         if not kind and dice.random() < 0.05:
             pull.reviews = [Comment("r", "ann", "no", "u", at, state="changes_requested")]
         elif pull.reviews and dice.random() < 0.5:
-            pull.reviews = [Comment("s", "ann", "yes", "u", at, state="approved", commit=f"sha{pull.head}")]
+            pull.reviews = [Comment("s", "ann", "yes", "u", at, state="approved", commit=pull.sha)]
         if dice.random() < (0.2 if kind else 0.03):
             pull.is_open, pull.is_merged = False, kind or dice.random() < 0.5
 
@@ -334,6 +417,45 @@ class World:
             self.agents[agent.id] = replace(agent, is_ended=False, takes_work=True)
         else:
             self.spawn(self.dice.choice(ROLES), len(self.agents))
+        for view in self.missions.values():
+            if not view.run.state.is_terminal and self.dice.random() < 0.1:
+                self._stop_or_resume(view)
+        if self.tasks and self.dice.random() < 0.3:
+            self._meddle(self.dice.choice(list(self.tasks.values())))
+
+    def _stop_or_resume(self, view: MissionView) -> None:
+        """As the commands: tasks that nobody has begun are taken back."""
+        at = stamp(self.now)
+        if view.run.stopped_at is not None:
+            view.run = view.run.having(
+                at, state=MissionState.RUNNING, stopped_at=None, blocked_reason=None, remedy=None
+            )
+            return
+        view.run = view.run.having(
+            at, state=MissionState.BLOCKED, stopped_at=at, blocked_reason="stopped", remedy="resume"
+        )
+        for item in view.items.values():
+            task = self.tasks.get(item.task_id or "")
+            if task is not None and task.state is TaskState.ASSIGNED:
+                self.end_task(task.id, TaskState.CANCELLED, "stopped")
+                status = WorkStatus.BLOCKED if item.is_submitted else WorkStatus.READY
+                view.items[item.id] = item.having(
+                    at, status=status, job=None, task_id=None, assigned_to=None, fix_keys=[]
+                )
+
+    def _meddle(self, task: Task) -> None:
+        """Somebody moves a task that nobody has begun to another agent, cancels one, or throws one away."""
+        change = self.dice.random()
+        if task.state is TaskState.ASSIGNED and change < 0.5:
+            other = self.dice.choice([agent for agent in self.agents.values()])
+            self.queues[task.assigned_to or ""].remove(task.id)
+            self.queues[other.id].append(task.id)
+            self.tasks[task.id] = replace(task, assigned_to=other.id)
+        elif task.state is TaskState.ASSIGNED and change < 0.8:
+            self.end_task(task.id, TaskState.CANCELLED, "not now")
+        elif not task.state.is_terminal and task.assigned_to is not None:
+            self.queues[task.assigned_to].remove(task.id)
+            del self.tasks[task.id]
 
     def _person(self, *, kind: bool) -> None:
         """Somebody reads what the town asks for, and does it."""
@@ -341,20 +463,43 @@ class World:
             for agent in list(self.agents.values()):
                 self.agents[agent.id] = replace(agent, is_ended=False, takes_work=True)
             names = {agent.role for agent in self.agents.values()}
-            for role in {None, "backend", "tester", "reviewer"} - names:
+            for role in (role for role in (None, "backend", "tester", "reviewer") if role not in names):
                 self.spawn(role, len(self.agents))
         at = stamp(self.now)
         for view in self.missions.values():
+            if kind and view.run.stopped_at is not None:
+                self._stop_or_resume(view)
             for item in list(view.items.values()):
                 if item.needs_person and self.dice.random() < 0.5:
-                    pulls = [self.pulls[url] for url in item.artifact_refs]
-                    closed = bool(pulls) and not any(p.is_open or p.is_merged for p in pulls)
+                    self.fixes.pop(item.id, None)
+                    self.rounds[item.id] = 0
+                    closed = self._is_closed(view, item)
                     view.items[item.id] = verdicts.retried(item, at, is_closed=closed)
                 elif kind and any(view.items[i].status is WorkStatus.CANCELLED for i in item.depends_on):
                     if not item.status.is_terminal:
                         view.items[item.id] = verdicts.cancelled(item, at)
                 elif item.needs_person and item.is_submitted and item.job is None and self.dice.random() < 0.1:
                     view.items[item.id] = verdicts.cancelled(item, at)
+
+    @staticmethod
+    def _is_closed(view: MissionView, item: WorkItem) -> bool:
+        """As the command knows it: what the watches ended with."""
+        ends = {
+            w.target_ref: w.state for w in view.watches.values() if w.work_item_id == item.id and w.status == "done"
+        }
+        states = [ends.get(url) for url in item.artifact_refs]
+        return watching.UNREADABLE in states or (bool(states) and set(states) == {watching.CLOSED})
+
+    def restless(self) -> list[str]:
+        """What is written although nothing happens: everything was decided, and GitHub tells the same."""
+        self.is_calm = True
+        self.tick(deadly=False)
+        for _ in range(12):
+            self.now += timedelta(seconds=400)
+            before = len(self.log)
+            self.tick(deadly=False)
+        self.is_calm = False
+        return [line for line in self.log[before:] if "asks for help" not in line and "merg" not in line]
 
     def pass_time(self) -> None:
         self.now += timedelta(seconds=self.dice.choice((1, 5, 30, 200)))
@@ -368,13 +513,20 @@ class World:
             run = view.run
             if run.state.is_terminal:
                 continue
-            busy = any(item.status.has_task for item in view.items.values())
+            busy = any(item.status.has_task and self._begins(item) for item in view.items.values())
+            for item in view.items.values():
+                if item.status.has_task and not self._begins(item) and item.reason is None and run.is_active:
+                    found.append(f"{item.source_ref} lies at an agent that rests, and does not say so")
             due = [w for w in view.watches.values() if w.status != "done"]
             if not busy and run.blocked_reason is None:
                 found.append(f"mission {run.id} says nothing")
             if not busy and not due and run.remedy is None and "agent" not in (run.blocked_reason or ""):
                 found.append(f"mission {run.id} waits for nothing: {run.blocked_reason}")
         return found
+
+    def _begins(self, item: WorkItem) -> bool:
+        task = self.tasks.get(item.task_id or "")
+        return task is None or task.state is not TaskState.ASSIGNED or self.agents[task.assigned_to or ""].takes_work
 
     @property
     def is_over(self) -> bool:

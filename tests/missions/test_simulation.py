@@ -25,6 +25,8 @@ def test_all_end_or_say_what_they_wait_for(block: int) -> None:
         world.tick(deadly=False)  # it comes to rest, and says what it waits for
         assert not world.violations, (seed, world.violations, world.log[-20:])
         assert not world.stuck(), (seed, world.stuck(), world.log[-20:])
+        if seed % 5 == 0:
+            assert not (lines := world.restless()), (seed, lines)
         for _ in range(400):
             if world.is_over:
                 break

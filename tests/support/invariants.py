@@ -52,6 +52,7 @@ OWNED = {*PLACES, "agent", "stats", "attempts", "wake", "stop", "pause", "activi
 SINGLE = {"agents", "wanted", "backlog", "releases", "events"}  # kinds without an id
 LIVING = {"hold"}  # kinds whose time to live is their content
 ACCOUNTED = {"message_acked", "message_dropped", "message_moved", "message_pruned", "message_reset"}
+SCHEDULER = "missions: "  # no name of an agent
 GONE = {"task_removed", "task_expired"}
 ENDED = {f"task_{state}": state for state in TaskState if state.is_terminal}
 
@@ -82,10 +83,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Living:
-    """The town's processes: actors by agent name (from their titles), model runs by agent id (from their mark)."""
+    """The town's processes: actors by agent name (from their titles), model runs by agent id (from their mark).
+
+    `schedulers` work on missions; `askers` ask GitHub for them.
+    """
 
     actors: dict[str, list[Identity]]
     models: dict[str, dict[str, list[Identity]]]
+    schedulers: list[Identity]
+    askers: list[Identity]
 
 
 def check(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> None:
@@ -127,23 +133,27 @@ def living(town: Town) -> Living:
     models: dict[str, dict[str, list[Identity]]] = defaultdict(lambda: defaultdict(list))
     known = set(town.store.agents.wishes()) | set(town.store.agents.names().values())
     titled: dict[int, tuple[str, int, Identity]] = {}  # pid -> name, parent, process
+    askers: list[Identity] = []
     for entry in Path("/proc").glob("[0-9]*"):
         process = processes.identity(int(entry.name))
         if process is None:
             continue
         with contextlib.suppress(OSError):
             title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            if title.startswith("tt: agent ") and title.endswith(f"[{town.name}]"):
-                titled[process.pid] = (title.split()[2], _parent(entry), process)
+            if title.startswith(("tt: agent ", "tt: missions ")) and title.endswith(f"[{town.name}]"):
+                name = title.split()[2] if title.startswith("tt: agent ") else SCHEDULER
+                titled[process.pid] = (name, _parent(entry), process)
             for variable in (entry / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(b"TINYTOWN_RUN=") and int(entry.name) != os.getpid():
                     run = variable.partition(b"=")[2].decode()
+                    if run.startswith(f"missions:{town.name}:"):
+                        askers.append(process)
                     if run.split(":")[0] in known:
                         models[run.split(":")[0]][run].append(process)
     for name, parent, process in titled.values():
         if parent not in titled:  # else it is to be a model, and has its parent's title for a moment
             actors[name].append(process)
-    return Living(actors, models)
+    return Living(actors, models, actors.pop(SCHEDULER, []), askers)
 
 
 def _parent(entry: Path) -> int:
@@ -288,6 +298,7 @@ def _processes(town: Town, seen: Snapshot) -> list[str]:
     def once() -> set[str]:
         now = living(town)
         found = {f"agent {name}: actors {actors}" for name, actors in now.actors.items() if len(actors) > 1}
+        found |= {f"missions: schedulers {now.schedulers}"} if len(now.schedulers) > 1 else set()
         return found | {f"agent {i}: runs {sorted(runs)}" for i, runs in now.models.items() if len(runs) > 1}
 
     return sorted(once() & once()) if once() else []
@@ -309,6 +320,21 @@ def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
             if (agent_id in seen.of(flag)) != bool(wish and getattr(wish, flag)):
                 yield f"{who}: its {flag} flag is not what {wish} says"
         yield from _alive(town, seen, agent, wish) if wish is not None else _ended(town, seen, agent, now)
+    yield from _scheduler(town, seen, now)
+
+
+def _scheduler(town: Town, seen: Snapshot, now: Living) -> Iterator[str]:
+    """It runs, and holds the lease, exactly while a mission is active and there is a supervisor."""
+    lease = seen.of("lease").get("missions")
+    if not seen.of("mission").get("active") or not supervision.is_running(town):
+        if now.schedulers or now.askers:
+            yield f"missions: {now.schedulers} and {now.askers} live, and nothing is to be done"
+        if lease is not None and supervision.is_running(town):
+            yield f"missions: none is active, and {lease} holds the lease"
+    elif len(now.schedulers) != 1:
+        yield f"missions: some are active, and schedulers are {now.schedulers}"
+    elif lease is None or not lease.endswith(f":{now.schedulers[0].pid}:{now.schedulers[0].started}"):
+        yield f"missions: lease {lease}, scheduler {now.schedulers[0]}"
 
 
 def _alive(town: Town, seen: Snapshot, agent: Agent, wish: Wish) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tinytown.domain.mission import Mission, MissionState
+from tinytown.domain.states import TaskState
 from tinytown.domain.watch import Watch, WatchStatus
 from tinytown.domain.work import WorkItem, WorkStatus
 from tinytown.services.missions import steps
@@ -69,11 +70,11 @@ def _indexes(keys: dict[str, Any], runs: dict[str, Mission]) -> Iterator[str]:
 
 
 def _missions(seen: Snapshot, keys: dict[str, Any], runs: dict[str, Mission]) -> Iterator[str]:
-    """An item depends on items of its mission; an open task of it says so and is its only one."""
+    """An item depends on items of its mission; a task that waits to be begun for it is the one that it names."""
     tasks = defaultdict(list)
     for task in seen.tasks.values():
         for tag in task.tags or []:
-            if tag.startswith("work-item:") and not task.state.is_terminal:
+            if tag.startswith("work-item:") and task.state is TaskState.ASSIGNED:  # a run may outlive its need
                 tasks[tag.removeprefix("work-item:")].append(task.id)
     for mission_id, run in runs.items():
         items = {i: WorkItem.from_json(text) for i, text in keys.get(f"{mission_id}:work", {}).items()}

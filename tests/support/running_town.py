@@ -140,7 +140,8 @@ class RunningTown:
 
     def close(self) -> None:
         """End whatever is left, by force; print what was logged (pytest shows it for a test that failed)."""
-        for log in (self.log, self.town.state_dir / "supervisor.log", *sorted(self.town.logs_dir.glob("*.log"))):
+        own = [self.town.state_dir / name for name in ("supervisor.log", "missions.log")]
+        for log in (self.log, *own, *sorted(self.town.logs_dir.glob("*.log"))):
             if log.is_file():
                 print(f"--- {log.name}", log.read_text(errors="replace")[-6000:], sep="\n")  # noqa: T201
         print("--- marks", *self.marks(), sep="\n")  # noqa: T201

@@ -51,7 +51,10 @@ class Lookout:
     def ask(self, looks: Iterable[Look]) -> None:
         """Look at these, unless it is under way already."""
         known = {lines.ref_of(q) for q in (*self._asked, *self._waiting) if isinstance(q, Look)}
-        self._waiting |= dict.fromkeys(look for look in looks if look.ref not in known)
+        for look in looks:
+            if look.ref not in known:
+                known.add(look.ref)
+                self._waiting[look] = None
 
     def merge(self, merges: Iterable[Merge]) -> None:
         """Merge these."""

@@ -30,6 +30,7 @@ LOOK_S = 30.0  # the longest sleep
 LEASE_RETRY_S = 1.0
 AGAIN_S, AGAIN_MAX_S = 0.02, 5.0
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.5
+QUICK_S = 0.05  # a tick that takes longer is followed by a pause as long: half of the time at most
 TRIM_S = 5.0
 EXIT_LEASE_LOST = 3
 LOG = "missions"
@@ -168,7 +169,7 @@ class MissionActor:
         pauses = [LOOK_S, *([hold_s] if (hold_s := memory.hold_ends_s) is not None else [])]
         pauses += [(done.wake_at - clock.now()).total_seconds()] if done.wake_at is not None else []
         self._tick_at = ended + max(min(pauses), PAUSE_MIN_S)
-        self._not_before = ended + min(ended - begun, PAUSE_MAX_S)  # half of the time at most
+        self._not_before = ended + min(max(ended - begun - QUICK_S, 0.0), PAUSE_MAX_S)
         if done.again or memory.is_empty:
             self._again.failed()
             self._tick_at = ended

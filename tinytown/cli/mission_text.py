@@ -129,10 +129,11 @@ def _policy(run: Mission) -> None:
 
 
 def _items(report: Report, *, listed: bool) -> None:
-    from tinytown.services.missions.status import why  # noqa: PLC0415  not for a start
+    from tinytown.services.missions.status import busy, why  # noqa: PLC0415  not for a start
 
     counts = ", ".join(f"{count} {status}" for status in WorkStatus if (count := report.counts[status]))
     render.out(f"\n{render.icon('📦')}Work Items: {len(report.file.items)} ({counts})")
+    at_work = busy(report.file)
     for item in report.file.items.values() if listed else ():
         agent = report.names.get(item.assigned_to or "")
         who = f" (→ {agent}: {item.job})" if item.status.has_task else ""
@@ -140,7 +141,7 @@ def _items(report: Report, *, listed: bool) -> None:
         render.out(
             f"   {item_icon(item)}{status} {item.number:>2}  {name(item, report.run)}{who}  {ids.short(item.id)}"
         )
-        reason, remedy = why(report.file, item)
+        reason, remedy = why(report.file, item, at_work)
         if reason and item.status is not WorkStatus.DONE and reason != report.run.blocked_reason:
             _hint(reason, remedy, "      ")
         for url in item.artifact_refs:

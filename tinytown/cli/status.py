@@ -33,6 +33,8 @@ def status(*, deep: bool, tasks: bool, as_json: bool) -> None:
     if seen.conductor:
         render.out(f"{render.icon('📬')}Conductor's mailbox: {seen.conductor} message(s); read it: tt inbox conductor")
     _task_line(seen)
+    if seen.missions:
+        render.out(f"{render.icon('🎯')}Missions: {seen.missions} active; see: tt mission status")
     if seen.tasks is not None:
         from tinytown.cli.breakdown import show_tasks  # noqa: PLC0415  only with --tasks
 
@@ -97,6 +99,8 @@ def _task_line(seen: TownStatus) -> None:
 def _hints(seen: TownStatus) -> None:
     if seen.unsupervised:
         hint_unsupervised(seen.town, seen.unsupervised)
+    elif seen.missions and seen.supervisor is None:
+        render.talk("No supervisor is running: nothing works on missions. Start it with: tt supervise")
     dead = sum(agent.pending.dead for agent in seen.agents)
     if dead:
         render.talk(f"{dead} dead letter(s). See them with: tt inbox --all --dead")

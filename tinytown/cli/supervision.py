@@ -95,6 +95,11 @@ def _print(status: dict[str, Any]) -> None:
         render.out(line)
 
 
+def _reason(child: dict[str, Any]) -> str:
+    """Why it was given up."""
+    return f": {render.clean(str(child['reason']))}" if child.get("reason") else ""
+
+
 def _child(child: dict[str, Any]) -> tuple[str, ...]:
     age = child.get("beat_age_s")
     return (
@@ -103,5 +108,5 @@ def _child(child: dict[str, Any]) -> tuple[str, ...]:
         f"pid {child['pid']}" if child.get("pid") else "no process",
         f"beat {age:.1f} s ago" if age is not None else "no beat",
         f"{child.get('rss_bytes', 0) / 1e6:.0f} MB",
-        f"restarts {child['restarts']}" + (", adopted" if child.get("adopted") else ""),
+        f"restarts {child['restarts']}" + (", adopted" if child.get("adopted") else "") + _reason(child),
     )

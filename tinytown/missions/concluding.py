@@ -21,7 +21,7 @@ ASK_DOUBLINGS = 4
 
 
 def conclude(view: MissionView, busy: int, now: datetime) -> list[Decision]:
-    """What the mission becomes when nothing can be done for its items now. `busy`: items with a task."""
+    """What the mission becomes when nothing can be done for its items now. `busy`: items that are worked on."""
     run, at = view.run, stamp(now)
     open_items = [item for item in view.items.values() if not item.status.is_terminal]
     if not open_items:
@@ -89,7 +89,7 @@ def _in_vain(view: MissionView, open_items: Sequence[WorkItem]) -> list[Need]:
             remedy = f"tt mission retry {ids.short(other.id)}, or {leave}"
             found.append(Need(item, f"depends on {other.source_ref}, which was cancelled", remedy))
         found += [
-            Need(item, f"depends on {ref}, which cannot be read: {unread[ref].text}", leave)
+            Need(item, f"depends on {ref}, which cannot be read: {unread[ref].text}", f"give access to it, or {leave}")
             for ref in item.outside
             if ref in unread
         ]
@@ -97,15 +97,17 @@ def _in_vain(view: MissionView, open_items: Sequence[WorkItem]) -> list[Need]:
 
 
 def _asked(run: Mission, needs: Sequence[Need], now: datetime) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What the conductor was asked for, with what is to be asked now: once for each reason, then ever more seldom."""
-    asked: dict[str, dict[str, Any]] = {}
+    """What the conductor was asked for, with what is to be asked now: once for each reason, then ever more seldom.
+
+    A reason that has passed is kept until it would be asked about again: it may come back sooner.
+    """
+    asked = {key: before for key, before in run.asked.items() if str(before.get("again", "")) > stamp(now)}
     asks = []
     for need in needs:
         key = f"{need.item.id}: {need.reason}"[:200]
-        before = run.asked.get(key)
-        if before is not None and str(before.get("again", "")) > stamp(now):
-            asked[key] = before
+        if key in asked:
             continue
+        before = run.asked.get(key)
         count = int(before.get("count", 0)) + 1 if before is not None else 1
         pause = ASK_AGAIN_S * 2 ** min(count - 1, ASK_DOUBLINGS)
         asked[key] = {"at": stamp(now), "count": count, "again": stamp(now + timedelta(seconds=pause))}

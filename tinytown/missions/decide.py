@@ -21,7 +21,7 @@ from tinytown.missions import gates, submissions, texts, watching
 from tinytown.missions.concluding import conclude
 from tinytown.missions.decisions import Decision, NewTask, Plan
 from tinytown.missions.snapshot import MissionView, Snapshot
-from tinytown.missions.team import Choice, Team
+from tinytown.missions.team import LATER, Choice, Team
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -36,7 +36,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         want.table.settle(want, team.choose(want.item, want.job, has_slot=want.table.slots > 0))
     for table in tables:
         plan.decisions += table.decisions or conclude(table.view, table.busy, now)
-        _look(table, plan, now)
+    _look(plan, snapshot, stamp(now))
     return plan
 
 
@@ -59,31 +59,28 @@ def _rank(want: Want) -> tuple[int, int, int, str, int]:
     return _ORDER[want.job], -want.item.priority, want.table.busy, run.created_at, want.item.number
 
 
-def _look(table: _Table, plan: Plan, now: datetime) -> None:
-    """Which targets are to be looked at now, and when something is due next."""
-    at = stamp(now)
+def _look(plan: Plan, snapshot: Snapshot, at: str) -> None:
+    """Which targets are to be looked at now, each once, and when something is due next."""
     dues: list[str] = []
-    targets: dict[str, list[str]] = {}
-    for watch in table.view.watches.values():
-        if watch.status is WatchStatus.DONE:
+    known: dict[str, set[str]] = {}
+    for view in snapshot.missions:
+        if not view.run.is_active:
             continue
-        if watch.next_due_at <= at:
-            known = targets.setdefault(watch.target_ref, [])
-            item = table.view.items.get(watch.work_item_id)
-            known += _known_checks(item)
-        else:
-            dues.append(watch.next_due_at)
-    plan.looks += [Look(ref, tuple(dict.fromkeys(known))) for ref, known in targets.items()]
-    dues += [due for asked in table.view.run.asked.values() if (due := str(asked.get("again", "")))]
-    if dues:
-        first = parse(min(dues))
-        plan.wake_at = min(first, plan.wake_at) if plan.wake_at is not None else first
+        dues += [again for asked in view.run.asked.values() if (again := str(asked.get("again", "")))]
+        for watch in view.watches.values():
+            if watching.is_due(watch, at):
+                checks = _known_checks(view.items.get(watch.work_item_id))
+                known[watch.target_ref] = known.get(watch.target_ref, checks) & checks  # none that one still needs
+            elif watch.status is not WatchStatus.DONE:
+                dues.append(watch.next_due_at)
+    plan.looks += [Look(ref, tuple(sorted(checks))) for ref, checks in known.items()]
+    plan.wake_at = parse(min(dues)) if dues else None
 
 
-def _known_checks(item: WorkItem | None) -> list[str]:
+def _known_checks(item: WorkItem | None) -> set[str]:
     """Ids of failed checks that a fix was made for: their logs are not needed again."""
     keys = [*item.handled, *item.fix_keys] if item is not None else []
-    return [check for key in keys if key.startswith("checks:") for check in key.split(":", 2)[2].split(",")]
+    return {check for key in keys if key.startswith("checks:") for check in key.split(":", 2)[2].split(",")}
 
 
 class _Table:
@@ -93,12 +90,15 @@ class _Table:
         self.view, self.now, self.at = view, now, stamp(now)
         self.decisions: list[Decision] = []
         self.wants: list[Want] = []
-        self.busy = 0  # items with a task
+        self.busy = 0  # items with a task that an agent works on, or will
         self.slots = view.run.policy.max_parallel_items  # for work that is not begun; reviews take none
         self._tasks, self._team = snapshot.tasks, team
         self._watches: dict[str, list[Watch]] = {}
+        self._issues: dict[str, Watch] = {}  # outside the mission, by reference
         for watch in view.watches.values():
-            if watch.kind is not WatchKind.ISSUE_CLOSED:
+            if watch.kind is WatchKind.ISSUE_CLOSED:
+                self._issues[watch.target_ref] = watch
+            else:
                 self._watches.setdefault(watch.work_item_id, []).append(watch)
 
     def advance(self) -> None:
@@ -132,13 +132,12 @@ class _Table:
 
     def _outside_is_done(self, item: WorkItem) -> bool:
         """All issues outside the mission are closed; those that nobody watches yet are watched."""
-        watches = [watching.open_issue_watch(item, ref, self.view.run.policy, self.now) for ref in item.outside]
-        missing = [watch for watch in watches if watch.id not in self.view.watches]
-        if missing and not self.decisions:
-            text = f"watches {texts.some(watch.target_ref for watch in missing)}"
-            self._say(item, "watch_opened", text, watches=missing)
-        known = [self.view.watches[watch.id] for watch in watches if watch.id in self.view.watches]
-        return not missing and all(watch.state == watching.CLOSED for watch in known)
+        missing = dict.fromkeys(ref for ref in item.outside if ref not in self._issues)
+        if missing:
+            new = [watching.open_issue_watch(item, ref, self.view.run.policy, self.now) for ref in missing]
+            self._issues |= {watch.target_ref: watch for watch in new}
+            self._say(item, "watch_opened", f"watches {texts.some(missing)}", watches=new)
+        return all(self._issues[ref].state == watching.CLOSED for ref in item.outside)
 
     # With a task
 
@@ -158,17 +157,22 @@ class _Table:
         elif submissions.is_needless(item, task, self._watches_of(item)):
             self._take_back(item, "the fix is no longer needed: all checks pass")
         else:
-            self.busy += 1
             self.slots -= item.job is not Job.REVIEW
             self._mirror(item, task)
 
     def _mirror(self, item: WorkItem, task: Task) -> None:
-        """Its status is its task's; somebody may have moved that to another agent."""
+        """Its status is its task's; somebody may have moved that to another agent, or sent the agent to rest."""
         status = WorkStatus.RUNNING if task.state is TaskState.RUNNING else WorkStatus.ASSIGNED
+        lies = self._team.rests(task.assigned_to) if status is WorkStatus.ASSIGNED else LATER
+        self.busy += lies.reason is None
         if status is not item.status or task.assigned_to != item.assigned_to:
-            new = item.having(self.at, status=status, assigned_to=task.assigned_to)
+            new = item.having(
+                self.at, status=status, assigned_to=task.assigned_to, reason=lies.reason, remedy=lies.remedy
+            )
             name = self._team.name_of(task.assigned_to)
             self._say(new, f"work_item_{status}", f"{item.job} {status} at {name}")
+        else:
+            self._wait(item, lies.reason, lies.remedy)
 
     def _take_back(self, item: WorkItem, why: str) -> None:
         """Its task leads nowhere: another one is given in the next pass."""
@@ -195,6 +199,11 @@ class _Table:
             if merged is not None:
                 self._end(item, merged.text)
             return
+        if moved := [watch for watch in watches if gates.has_moved(watch)]:
+            new = item.having(self.at, is_verified=False, reviewer_approved=False, approved_by=None)
+            soon = [watching.due_soon(watch, self.now) for watch in moved]
+            self._say(new, "work_item_moved", f"{moved[0].target_ref}: {moved[0].text}", watches=soon)
+            return
         gate = gates.judge(item, watches, self.view.run.policy)
         if isinstance(gate, gates.Passed):
             self._end(item, gate.text)
@@ -220,6 +229,7 @@ class _Table:
                 item = item.having(self.at, status=WorkStatus.READY)
                 self._say(replace(item, reason=choice.reason, remedy=choice.remedy), "work_item_ready", "can start")
             else:
+                self.slots += choice.reason is not None and want.job in {Job.FIX, Job.VERIFY}  # others may go on
                 said = [text for text in (want.gate.text if want.gate else None, choice.reason) if text]
                 self._wait(item, ": ".join(said) or None, choice.remedy)
             return

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
 
+from tinytown.clock import parse, stamp
 from tinytown.domain.mission import Policy
 from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import Job, WorkItem
 from tinytown.missions import watching
 from tinytown.missions.decisions import Merge
+
+SILENT_REVIEWS = 3  # without a verdict, in a row
+NOT_YET = "not looked at yet"
+SETTLED_S = 60  # after a submission, until what GitHub shows is sure to be of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def judge(item: WorkItem, watches: Sequence[Watch], policy: Policy) -> Gate:
         if gate is not None:
             return _bounded(item, gate, policy)
     if policy.reviewer_required and not is_approved(item, watches):
-        return Needs(Job.REVIEW, "waits for a review")
+        return _unseen(watches) or _review(item)
     return _outside(item, watches, policy)
 
 
@@ -68,8 +75,14 @@ def is_merged(item: WorkItem, watches: Sequence[Watch]) -> Passed | None:
 
 
 def is_approved(item: WorkItem, watches: Sequence[Watch]) -> bool:
-    """By a reviewer of the town, or on GitHub by a person."""
-    return item.reviewer_approved or any(watch.state == watching.APPROVED for watch in watches)
+    """By a reviewer of the town, or on GitHub by a person: each of its pull requests that is open."""
+    reviews = [w for w in watches if w.kind is WatchKind.REVIEW_COMMENTS and w.status is not WatchStatus.DONE]
+    return item.reviewer_approved or (bool(reviews) and all(watch.state == watching.APPROVED for watch in reviews))
+
+
+def has_moved(watch: Watch) -> bool:
+    """Commits came after it was handed in: neither approval nor verification is of what would be merged."""
+    return watch.state == watching.MOVED and watch.status is not WatchStatus.DONE
 
 
 def _ended(item: WorkItem, watches: Sequence[Watch]) -> Gate | None:
@@ -94,6 +107,22 @@ def _rejected(item: WorkItem) -> Gate | None:
     return None
 
 
+def _unseen(watches: Sequence[Watch]) -> Gate | None:
+    """A head that was not looked at since the submission could move under the review, and nobody would know."""
+    for watch in watches:
+        if watch.kind is WatchKind.MERGEABILITY and watch.status is not WatchStatus.DONE and watch.state is None:
+            return Waits(f"{watch.target_ref}: {watch.text or NOT_YET}")
+    return None
+
+
+def _review(item: WorkItem) -> Gate:
+    """A task for a reviewer; after some that ended without a verdict, a person."""
+    if item.silent_reviews < SILENT_REVIEWS:
+        return Needs(Job.REVIEW, "waits for a review")
+    remedy = f"tt mission approve {_short(item)}, or tt mission reject {_short(item)} --reason ..."
+    return Waits(f"{item.silent_reviews} reviews ended without a verdict", remedy, for_person=True)
+
+
 def _verified(item: WorkItem) -> Gate | None:
     return Needs(Job.VERIFY, "waits for its verification") if item.verify and not item.is_verified else None
 
@@ -101,14 +130,18 @@ def _verified(item: WorkItem) -> Gate | None:
 def _found(item: WorkItem, watches: Sequence[Watch]) -> Gate | None:
     """What a watch has found and no fix was made for: all of it goes into one fix."""
     found = [w for w in watches if w.key and w.report and w.status is not WatchStatus.DONE]
-    fresh = [watch for watch in found if watch.key not in item.handled]
+    handled = set(item.handled)
+    keys = [[key for key in watching.keys_of(watch) if key not in handled] for watch in found]
+    fresh = [watch for watch, new in zip(found, keys, strict=True) if new]
     if fresh:
         report = "\n\n".join(f"{watch.target_ref}: {watch.text}\n\n{watch.report}" for watch in fresh)
-        keys = "\n".join(watch.key or "" for watch in fresh)
-        return Needs(Job.FIX, "; ".join(watch.text or "" for watch in fresh), keys, report)
+        return Needs(Job.FIX, "; ".join(watch.text or "" for watch in fresh), "\n".join(chain(*keys)), report)
+    if not found or item.submitted_at is None:
+        return None
+    settled = stamp(parse(item.submitted_at) + timedelta(seconds=SETTLED_S))
     for watch in found:
-        is_settled = watch.kind in {WatchKind.PR_CHECKS, WatchKind.MERGEABILITY}
-        if is_settled and item.submitted_at and (watch.last_check_at or "") > item.submitted_at:
+        is_state = watch.kind in {WatchKind.PR_CHECKS, WatchKind.MERGEABILITY}
+        if is_state and (watch.last_check_at or "") >= settled:
             text = f"a fix was reported done, but of {watch.target_ref} {watch.text} still"
             return Waits(text, f"To try again: tt mission retry {_short(item)}", for_person=True)
     return None
@@ -121,7 +154,9 @@ def _outside(item: WorkItem, watches: Sequence[Watch], policy: Policy) -> Gate:
     waiting = [watch for watch in watches if watch.status is not WatchStatus.DONE and not _is_clear(watch, policy)]
     if waiting:
         watch = min(waiting, key=lambda w: list(WatchKind).index(w.kind))
-        return Waits(f"{watch.target_ref}: {watch.text or 'not looked at yet'}")
+        by_hand = watch.state in {watching.REFUSED, watching.NONE}  # it does not change by itself
+        remedy = f"Merge it: {watch.target_ref}" if by_hand else None
+        return Waits(f"{watch.target_ref}: {watch.text or NOT_YET}", remedy)
     target = next((w for w in watches if w.kind is WatchKind.MERGEABILITY and w.status is not WatchStatus.DONE), None)
     if target is None:
         return Waits("none of its pull requests is watched", f"tt mission retry {_short(item)}", for_person=True)

@@ -16,7 +16,6 @@ from tinytown.missions import texts, verdicts, watching
 from tinytown.missions.snapshot import MissionView
 from tinytown.missions.team import Team
 
-SILENT_REVIEWS = 3
 _NO_TASK = {"task_id": None, "assigned_to": None}
 
 
@@ -49,18 +48,26 @@ def is_needless(item: WorkItem, task: Task, watches: Sequence[Watch]) -> bool:
 def _submitted(
     item: WorkItem, task: Task, view: MissionView, team: Team, now: datetime
 ) -> tuple[WorkItem, str, Sequence[Watch]]:
-    found = texts.pulls_in(task.result or "", view.run.repositories)
+    found = _pulls(item, task, view)
     urls = list(dict.fromkeys([*item.artifact_refs, *found]))
     is_fix = item.job is Job.FIX
     author = task.assigned_to or item.assigned_to
+    name = team.name_of(author)
     new = item.having(
         stamp(now), status=WorkStatus.BLOCKED, job=None, reason=None, remedy=None, result=task.result,
-        author=author, authors=list(dict.fromkeys([*item.authors, team.name_of(author)])), artifact_refs=urls,
+        author=author, authors=[*(other for other in item.authors if other != name), name], artifact_refs=urls,
         submitted_at=stamp(now), is_verified=False, reviewer_approved=False, approved_by=None, silent_reviews=0,
         rounds=item.rounds + is_fix, handled=[*item.handled, *item.fix_keys], fix_keys=[], **_NO_TASK,
     )  # fmt: skip
-    text = f"{item.job} handed in by {team.name_of(author)}" + (f": {texts.some(found)}" if found else "")
+    text = f"{item.job} handed in by {name}" + (f": {texts.some(found)}" if found else "")
     return new, text, _watches(new, found, view, now)
+
+
+def _pulls(item: WorkItem, task: Task, view: MissionView) -> list[str]:
+    """Pull requests that the result names, but for those of items that are done: it speaks of what it builds on."""
+    found = texts.pulls_in(task.result or "", view.run.repositories)
+    others = {url for i in view.items.values() if i.status is WorkStatus.DONE for url in i.artifact_refs}
+    return [url for url in found if url not in others or url in item.artifact_refs]
 
 
 def _watches(item: WorkItem, found: Sequence[str], view: MissionView, now: datetime) -> list[Watch]:
@@ -94,15 +101,9 @@ def _verified(item: WorkItem, task: Task, at: str) -> tuple[WorkItem, str]:
 
 
 def _silent(item: WorkItem, task: Task, at: str) -> tuple[WorkItem, str]:
-    """A review that ended without a verdict: asked for again, then a person is."""
-    count = item.silent_reviews + 1
+    """A review that ended without a verdict: it is asked for again, up to a limit that its gate knows."""
     text = "the review ended without a verdict" if task.state is TaskState.COMPLETED else f"the review {task.state}"
-    if count < SILENT_REVIEWS:
-        return item.having(
-            at, status=WorkStatus.BLOCKED, job=None, reason=None, remedy=None, silent_reviews=count, **_NO_TASK
-        ), text
-    reason = f"{count} reviews ended without a verdict"
-    remedy = f"tt mission approve {ids.short(item.id)}, or tt mission reject {ids.short(item.id)} --reason ..."
+    count = item.silent_reviews + 1
     return item.having(
-        at, status=WorkStatus.BLOCKED, needs_person=True, reason=reason, remedy=remedy, silent_reviews=count, **_NO_TASK
-    ), reason
+        at, status=WorkStatus.BLOCKED, job=None, reason=None, remedy=None, silent_reviews=count, **_NO_TASK
+    ), text

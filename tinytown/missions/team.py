@@ -48,6 +48,13 @@ class Team:
         worker = self._by_id.get(agent_id or "")
         return worker.name if worker is not None else ids.short(agent_id or "nobody")
 
+    def rests(self, agent_id: str | None) -> Choice:
+        """LATER, or with a reason: a task that lies at this agent is not begun until somebody does something."""
+        worker = self._by_id.get(agent_id or "")
+        if worker is None or worker.takes_work:
+            return LATER
+        return Choice(None, f"{worker.name} takes no work now", _wake(worker))
+
     def choose(self, item: WorkItem, job: Job, *, has_slot: bool) -> Choice:
         """The best agent that is free, who is then taken. Fixes and verifications go to the author, free or not."""
         if job in {Job.FIX, Job.VERIFY}:
@@ -94,7 +101,7 @@ class Team:
     def _nobody(self, item: WorkItem, job: Job, fitting: list[Worker]) -> Choice:
         if fitting:
             names = texts.some(worker.name for worker in fitting)
-            return Choice(None, f"{names} would fit, but take no work now", f"tt resume {fitting[0].name}")
+            return Choice(None, f"{names} would fit, but take no work now", _wake(fitting[0]))
         if job is Job.REVIEW:
             remedy = f"tt spawn reviewer --role reviewer (or decide yourself: tt mission approve {ids.short(item.id)})"
             return Choice(None, "no agent may review it: its author does not", remedy)
@@ -104,3 +111,7 @@ class Team:
         if role:
             return Choice(None, f"no agent has the role '{role}'", f"tt spawn {role} --role {role}")
         return Choice(None, "no agent takes such work", "tt spawn worker")
+
+
+def _wake(worker: Worker) -> str:
+    return f"tt resume {worker.name} (why it rests: tt why {worker.name})"

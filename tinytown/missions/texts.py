@@ -81,7 +81,8 @@ def _how(job: Job, item: WorkItem) -> str:
     verify = "\nThe town then runs, where you worked: " + "; ".join(item.verify) if item.verify else ""
     return (
         "When you are done, say what you did. If there is a pull request, the result must hold its whole URL "
-        "(https://.../owner/repo/pull/N): the town watches its checks and reviews, and comes back to you." + verify
+        "(https://.../owner/repo/pull/N), and no other's: the town watches its checks and reviews, and comes back to "
+        "you." + verify
     )
 
 

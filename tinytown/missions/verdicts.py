@@ -11,35 +11,41 @@ _AT_GATES = {"job": None, "task_id": None, "assigned_to": None, "reason": None, 
 
 
 def approved(item: WorkItem, by: str, at: str) -> WorkItem:
-    """Its last submission is approved; rejections before it are settled. Raises Conflict."""
+    """Its last submission is approved; rejections before it are settled. Raises Conflict.
+
+    Fixes are counted on, but for an item that a person was asked about.
+    """
     _expect_submitted(item)
     settled = [f"reject:{len(item.rejections)}"] if item.rejections else []
     return item.having(
-        at, status=WorkStatus.BLOCKED, reviewer_approved=True, approved_by=by, silent_reviews=0, rounds=0,
+        at, status=WorkStatus.BLOCKED, reviewer_approved=True, approved_by=by, silent_reviews=0, rounds=_rounds(item),
         handled=list(dict.fromkeys([*item.handled, *settled])), fix_keys=[], **_AT_GATES,
     )  # fmt: skip
 
 
 def rejected(item: WorkItem, reason: str, at: str) -> WorkItem:
-    """Back to its author with the reason: the scheduler makes the fix. Raises Conflict."""
+    """Back to its author with the reason: the scheduler makes the fix. Raises Conflict. Rounds as for `approved`."""
     _expect_submitted(item)
     return item.having(
         at, status=WorkStatus.BLOCKED, is_verified=False, reviewer_approved=False, approved_by=None, silent_reviews=0,
-        rejections=[*item.rejections, reason[:REASON_CHARS]], fix_keys=[], **_AT_GATES,
+        rounds=_rounds(item), rejections=[*item.rejections, reason[:REASON_CHARS]], fix_keys=[], **_AT_GATES,
     )  # fmt: skip
 
 
 def retried(item: WorkItem, at: str, *, is_closed: bool = False) -> WorkItem:
     """Another try, with fresh rounds, of one that needs a person or was cancelled. Raises Conflict.
 
-    One that was handed in goes on at its gates, and what is still wrong gets a new fix; with `is_closed` (its pull
-    requests were closed or cannot be read) it starts from the beginning.
+    One that was handed in goes on at its gates, and what is still wrong gets a new fix (a rejection or comment that a
+    fix was handed in for is not); with `is_closed` (its pull requests were closed or cannot be read) it starts from
+    the beginning.
     """
     if not item.needs_person and item.status is not WorkStatus.CANCELLED:
         raise Conflict(f"Item {ids.short(item.id)} is {item.status}; it goes on by itself.")
-    kept = [key for key in item.handled if key.startswith(("comments:", "bots:"))]
+    goes_on = item.is_submitted and not is_closed and item.status is not WorkStatus.CANCELLED
+    settled = ("comment:", "bot:", "reject:") if goes_on else ("comment:", "bot:")
+    kept = [key for key in item.handled if key.startswith(settled)]
     fresh = {"rounds": 0, "silent_reviews": 0, "handled": kept, "fix_keys": [], "ended_at": None, **_AT_GATES}
-    if item.is_submitted and not is_closed and item.status is not WorkStatus.CANCELLED:
+    if goes_on:
         return item.having(at, **fresh)
     return item.having(
         at, status=WorkStatus.PENDING, author=None, artifact_refs=[], is_verified=False, reviewer_approved=False,
@@ -52,6 +58,10 @@ def cancelled(item: WorkItem, at: str) -> WorkItem:
     if item.status.is_terminal:
         raise Conflict(f"Item {ids.short(item.id)} is {item.status} already.")
     return item.having(at, status=WorkStatus.CANCELLED, ended_at=at, fix_keys=[], **_AT_GATES)
+
+
+def _rounds(item: WorkItem) -> int:
+    return 0 if item.needs_person else item.rounds
 
 
 def _expect_submitted(item: WorkItem) -> None:

@@ -111,13 +111,13 @@ def _learnt(answer: Answer, watch: Watch, item: WorkItem | None, policy: Policy,
         who = f" by {answer.ended_by}" if answer.ended_by else ""
         state = MERGED if answer.is_merged else CLOSED
         return seen.having(state=state, status=WatchStatus.DONE, text=f"{state}{who}", head=answer.head)
-    look = {
+    look: dict[WatchKind, Callable[[], Watch]] = {
         WatchKind.PR_CHECKS: lambda: _checks(seen, answer, policy, now, is_new=watch.head != answer.head),
         WatchKind.REVIEW_COMMENTS: lambda: _reviews(seen, answer, item),
         WatchKind.BUGBOT_COMMENTS: lambda: _bots(seen, answer, item),
         WatchKind.MERGEABILITY: lambda: _mergeability(seen, answer, has_moved=_has_moved(watch, answer, item)),
-    }[watch.kind]
-    found = look().having(head=answer.head)
+    }
+    found = look[watch.kind]().having(head=answer.head)
     known = {*item.handled, *item.fix_keys} if item is not None else set()
     is_known = bool(found.key) and known.issuperset(keys_of(found))
     return found.having(status=WatchStatus.SNOOZED if is_known else WatchStatus.ACTIVE)
@@ -205,9 +205,11 @@ def _bots(watch: Watch, pull: PullRequest, item: WorkItem | None) -> Watch:
 
 def _has_moved(watch: Watch, pull: PullRequest, item: WorkItem | None) -> bool:
     """Commits came after the submission that was verified or approved: what was looked at is not what would merge."""
-    if item is None or not (item.reviewer_approved or item.is_verified) or watch.head in {None, pull.head}:
+    if item is None or not (item.reviewer_approved or item.is_verified):
         return False
-    return (watch.last_check_at or "") > (item.submitted_at or "")  # the head before was that of the submission
+    if watch.state == MOVED or watch.head in {None, pull.head}:
+        return watch.state == MOVED  # until the item has lost its approval
+    return (watch.last_check_at or "") >= (item.submitted_at or "")  # the head before was that of the submission
 
 
 def _mergeability(watch: Watch, pull: PullRequest, *, has_moved: bool) -> Watch:

@@ -116,6 +116,7 @@ def town(status: TownStatus, *, deep: bool = False) -> dict[str, Any]:
             "backlog": status.backlog,
         },
         "conductor": {"pending": status.conductor},
+        "missions": {"active": status.missions},
     }
     if status.tasks is not None:
         names = {a.agent.id: a.agent.name for a in status.agents}

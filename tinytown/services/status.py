@@ -72,6 +72,7 @@ class TownStatus(NamedTuple):
     counts: dict[TaskState, int]
     backlog: int
     conductor: int
+    missions: int  # that are worked on
     tasks: list[Task] | None = None
 
     @property
@@ -83,12 +84,13 @@ class TownStatus(NamedTuple):
 def read(town: Town, *, tasks: bool = False) -> TownStatus:
     """Look at everything; with `tasks` at each task, too. Raises RedisAway."""
     keys, states = town.store.keys, list(TaskState)
-    names, wanted, info, backlog, conductor, *counts = town.store.read(
+    names, wanted, info, backlog, conductor, missions, *counts = town.store.read(
         ("HGETALL", keys.agents),
         ("HGETALL", keys.wanted),
         ("INFO", "server"),
         ("LLEN", keys.backlog),
         ("LLEN", keys.inbox(SUPERVISOR_ID)),
+        ("SCARD", keys.missions_active),
         *(("ZCARD", keys.tasks(state)) for state in states),
     )
     return TownStatus(
@@ -99,6 +101,7 @@ def read(town: Town, *, tasks: bool = False) -> TownStatus:
         counts=dict(zip(states, counts, strict=True)),
         backlog=backlog,
         conductor=conductor,
+        missions=missions,
         tasks=_tasks(town) if tasks else None,
     )
 

@@ -189,7 +189,7 @@ def test_retry_of_what_needs_a_person(town: Town) -> None:
 
     assert new == item_now(town, item)
     assert (new.status, new.needs_person, new.rounds, new.reason) == (WorkStatus.BLOCKED, False, 0, None)
-    assert (new.author, new.result, new.handled, new.tries) == ("a", "done", [], 9)
+    assert (new.author, new.result, new.handled, new.tries) == ("a", "done", ["reject:1"], 9)
     (event,) = events(town, "work_item_retried")
     assert event["work_item_id"] == item.id
     refuses(town, lambda: control.retry(town, "#1", PERSON), Conflict, "nothing to retry")

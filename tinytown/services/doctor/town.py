@@ -156,11 +156,20 @@ def supervisor(town: Town, wanted: int | None) -> Check:
         if wanted:
             return Check("supervisor", Level.FAIL, f"not running; {wanted} agent(s) wait for it", START)
         return Check("supervisor", Level.OK, "not running; no agent waits for it" if wanted == 0 else "not running")
-    children = status["children"]
-    still = [c["name"] for c in children if (c.get("beat_age_s") or 0.0) > town.config.supervisor.hung_s]
-    said = f"running (pid {status['pid']}), {len(children)} child(ren)"
+    said = f"running (pid {status['pid']}), {len(status['children'])} child(ren)"
     if status["redis"] != "ok":
         return Check("supervisor", Level.FAIL, f"{said}, without Redis", f"See {town.state_dir / 'supervisor.log'}")
+    return _children(town, status, said)
+
+
+def _children(town: Town, status: dict[str, Any], said: str) -> Check:
+    """Those that were given up, or do not beat."""
+    children = status["children"]
+    still = [c["name"] for c in children if (c.get("beat_age_s") or 0.0) > town.config.supervisor.hung_s]
+    failed = [f"{c['name']} ({c['reason']})" for c in children if c.get("reason")]
+    if failed:
+        remedy = f"See the logs in {town.state_dir}; to try again: kill -HUP {status['pid']}"
+        return Check("supervisor", Level.FAIL, f"{said}; given up: {', '.join(failed)}", remedy)
     if still:
         return Check("supervisor", Level.WARN, f"{said}; no beat of: {', '.join(still)}", "It restarts them by itself.")
     return Check("supervisor", Level.OK, said)

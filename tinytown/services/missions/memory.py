@@ -7,7 +7,7 @@ known by then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tinytown.domain.mission import Mission
@@ -94,10 +94,10 @@ class Memory:
         for event in events:
             mission_id, task_id, agent_id = (event.get(f"{noun}_id") for noun in ("mission", "task", "agent"))
             kind = str(event.get("event_type"))
-            if agent_id is not None and agent_id != SUPERVISOR_ID:
-                self._hear_of_agent(str(agent_id), kind)
             if self._is_own(event):
                 continue
+            if agent_id is not None and agent_id != SUPERVISOR_ID:
+                self._hear_of_agent(str(agent_id), kind)
             if mission_id is not None:
                 self._stale_missions.add(str(mission_id))
                 matters = True
@@ -194,11 +194,15 @@ class Memory:
     def put_task(self, task: Task) -> None:
         """A task was given."""
         self.tasks[task.id] = (task.to_json(), task)
-        self._stale_agents.add(task.assigned_to or "")
+        known = self.agents[task.assigned_to or ""]
+        worker = replace(known.worker, is_free=False, load=known.worker.load + 1)
+        self.agents[worker.id] = replace(known, worker=worker)
 
     def doubt_task(self, task_id: str) -> None:
         """It was cancelled."""
         self._stale_tasks.add(task_id)
+        task = self.tasks.get(task_id, (None, None))[1]
+        self._stale_agents |= {task.assigned_to} if task is not None and task.assigned_to in self.agents else set()
 
     def drop(self, mission_id: str) -> None:
         """It is not active any more."""

@@ -60,7 +60,7 @@ def prepare(town: Town, request: StartRequest, say: Say | None = None) -> Prepar
     """
     policy, overrides = _policy(town, request)
     web = fetching.web_of(town)
-    origin = references.repository_of(git.answer(town.root, "remote", "get-url", "origin") or "", web)
+    origin = git.origin_repository(town.root, web)
     wanted: dict[str, str] = {}
     for ref in (references.parse(text, origin, web) for text in request.issues):
         wanted.setdefault(references.key(ref), ref)

@@ -62,12 +62,20 @@ def all_of_them(town: Town, *, ended: bool = False) -> Overview:
     return _overview(town, town.store.missions.files(wanted), len(runs) - len(wanted))
 
 
-def why(file: MissionFile, item: WorkItem) -> tuple[str | None, str | None]:
-    """Why nobody works on the item now, and what would help; None where there is nothing to say."""
+def busy(file: MissionFile) -> int:
+    """How many items have a task."""
+    return sum(item.status.has_task for item in file.items.values())
+
+
+def why(file: MissionFile, item: WorkItem, at_work: int | None = None) -> tuple[str | None, str | None]:
+    """Why nobody works on the item now, and what would help; None where there is nothing to say.
+
+    `at_work` is what `busy` counts, for who asks about many items.
+    """
     run, is_idle = file.run, not item.status.has_task and not item.status.is_terminal
     if is_idle and (run.state.is_terminal or run.stopped_at is not None):
         return run.blocked_reason or "its mission has ended", run.remedy
-    return (item.reason, item.remedy) if item.reason or not is_idle else _its_turn(file, item)
+    return (item.reason, item.remedy) if item.reason or not is_idle else _its_turn(file, item, at_work)
 
 
 def mission_shape(report: Report, *, work: bool = False, watch: bool = False) -> dict[str, Any]:
@@ -95,7 +103,8 @@ def mission_shape(report: Report, *, work: bool = False, watch: bool = False) ->
         "notes": list(report.notes),
     }
     if work:
-        shape["work_items"] = [item_shape(report, item) for item in file.items.values()]
+        at_work = busy(file)
+        shape["work_items"] = [item_shape(report, item, at_work) for item in file.items.values()]
     if watch:
         shape["watch_items"] = [watch_shape(one) for one in file.watches.values()]
     return shape
@@ -110,9 +119,9 @@ def objective_shape(ref: str) -> dict[str, Any]:
     return {"type": "issue", "owner": owner, "repo": repo, "number": number}
 
 
-def item_shape(report: Report, item: WorkItem) -> dict[str, Any]:
+def item_shape(report: Report, item: WorkItem, at_work: int | None = None) -> dict[str, Any]:
     """One work item as it is stored, but for its long text, with its agent's name and why nobody works on it."""
-    reason, remedy = why(report.file, item)
+    reason, remedy = why(report.file, item, at_work)
     stored = {name: value for name, value in item.to_dict().items() if name != "body"}
     return stored | {"agent": report.names.get(item.assigned_to or ""), "reason": reason, "remedy": remedy}
 
@@ -132,14 +141,14 @@ def _overview(town: Town, files: Iterable[MissionFile], ended: int = 0) -> Overv
     return Overview(reports, ended, supervision.is_running(town))
 
 
-def _its_turn(file: MissionFile, item: WorkItem) -> tuple[str, str | None]:
+def _its_turn(file: MissionFile, item: WorkItem, at_work: int | None) -> tuple[str, str | None]:
     if item.status is WorkStatus.BLOCKED:
         return "waits for its next gate", None
     if item.status is WorkStatus.PENDING and (waits := _waits_for(file, item)):
         return waits
     most = file.run.policy.max_parallel_items
-    busy = sum(other.status.has_task for other in file.items.values())
-    return (f"its turn comes: {busy} of {most} are at work" if busy >= most else "waits for a free agent"), None
+    count = busy(file) if at_work is None else at_work
+    return (f"its turn comes: {count} of {most} are at work" if count >= most else "waits for a free agent"), None
 
 
 def _waits_for(file: MissionFile, item: WorkItem) -> tuple[str, str | None] | None:
