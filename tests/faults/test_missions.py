@@ -152,13 +152,20 @@ def test_the_scheduler_is_killed_again_and_again(new_town: NewTown) -> None:
     assert done == [item.id for item in items]
 
 
-def test_told_to_leave_it_comes_again(town: RunningTown) -> None:
-    """TERM: it lets go of the lease and leaves in order; the mission is still active, so another one comes."""
+@pytest.mark.parametrize("how", ["TERM", "settings"])
+def test_told_to_leave_it_comes_again(town: RunningTown, how: str) -> None:
+    """It lets go of the lease and leaves in order; the mission is still active, so another one comes.
+
+    Also when the supervisor reads its settings again: the next one works by them.
+    """
     town.spawn("ann")
     run, items = start(town, "stub: await go", "two", chain=True)
     await_item(town, run, items[0], WorkStatus.RUNNING)
     before = scheduler(town)
-    town.kill(before, signal.SIGTERM)
+    if how == "TERM":
+        town.kill(before, signal.SIGTERM)
+    else:
+        town.signal_supervisor(signal.SIGHUP)
     town.wait(lambda: scheduler(town) != before, "another scheduler")
     town.go()
     await_state(town, run)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from tinytown import ids
-from tinytown.clock import stamp
+from tinytown.clock import parse, stamp
 from tinytown.domain.mission import Mission, MissionState, Policy
-from tinytown.domain.pull_request import Check, Comment, Failure, Issue, PullRequest
+from tinytown.domain.pull_request import Check, Comment, Failure, Issue, Look, PullRequest
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import Task
 from tinytown.domain.work import Job, WorkItem, WorkStatus
 from tinytown.missions import verdicts, watching
-from tinytown.missions.decide import decide
-from tinytown.missions.decisions import Decision, Look
+from tinytown.missions.decide import FRESH_S, decide
+from tinytown.missions.decisions import Decision
 from tinytown.missions.snapshot import MissionView, Snapshot, Worker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,7 +83,7 @@ class World:
         self.fixes: dict[str, list[str]] = {}  # item -> keys of fixes handed in since a person looked
         self.rounds: Counter[str] = Counter()
         self.in_flight: dict[str, tuple[str, PullRequest | Issue | Failure]] = {}  # asked (when), and not answered
-        self.seen: dict[str, str] = {}  # pull request -> time of the newest look that was answered
+        self.seen: dict[str, tuple[str, PullRequest]] = {}  # the newest look that was answered, and when it was asked
         self.is_calm = False  # GitHub answers
         self.shares_folder = self.dice.random() < 0.5
         for number in range(self.dice.randint(1, 5)):
@@ -193,7 +193,7 @@ class World:
             self.fixes.setdefault(new.id, []).extend(old.fix_keys)
             self.rounds[new.id] += 1
         if new.status is WorkStatus.DONE:
-            self._check_done(view, old)
+            self._check_done(view, old, new)
 
     def _check_given(self, view: MissionView, old: WorkItem, decision: Decision) -> None:
         assert decision.task is not None
@@ -226,7 +226,7 @@ class World:
             told = (c.id for c in self.pulls[url].comments if c.body in description)
             self.told.setdefault(f"{new.id} {url}", set()).update(told)
 
-    def _check_done(self, view: MissionView, old: WorkItem) -> None:
+    def _check_done(self, view: MissionView, old: WorkItem, new: WorkItem) -> None:
         policy, pulls = view.run.policy, [self.pulls[url] for url in old.artifact_refs]
         if old.status.is_terminal:
             self.violations.append(f"done twice: {old.source_ref}")
@@ -241,7 +241,7 @@ class World:
             self.violations.append(f"done, and not merged: {old.source_ref}")
         if pulls:
             return  # merged: by a human, or by the town, which is checked there
-        if old.verify and not old.is_verified:
+        if old.verify and not new.is_verified:
             self.violations.append(f"done unverified: {old.source_ref}")
         if policy.reviewer_required and not old.reviewer_approved:
             self.violations.append(f"done without approval: {old.source_ref}")
@@ -253,16 +253,18 @@ class World:
         if not view.run.policy.auto_merge:
             self.violations.append(f"merged without being told to: {decision.text}")
         is_other = pull.sha != decision.merge.head
+        if (self.now - parse(watch.last_check_at or "")).total_seconds() > FRESH_S:
+            self.violations.append(f"merged by an old look: {decision.text}")
         if not pull.is_open or is_other or pull.mergeable is False or pull.is_protected:
-            answer = Failure(pull.url, "the head has moved" if is_other else "a review is missing")
-            view.watches[watch.id] = watching.merge_refused(answer, watch, self.now)
+            refused = Failure(pull.url, "the head has moved" if is_other else "a review is missing")
+            view.watches[watch.id] = watching.merge_refused(refused, watch, self.now)
             return
         head = pull.sha
-        by_person = any(review.state == "approved" and review.commit == head for review in pull.reviews)
+        looked, answer = self.seen[pull.url]
+        by_person = any(review.state == "approved" and review.commit == head for review in answer.reviews)
         approved = by_person or (item.reviewer_approved and pull.approved_head == pull.head)
         if view.run.policy.reviewer_required and not approved:
             self.violations.append(f"merged without approval of this head: {decision.text}")
-        looked = self.seen[pull.url]
         told = self.told.get(f"{item.id} {pull.url}", set())
         if lost := [c.id for c in pull.comments if c.shown < looked and c.id not in told]:  # type: ignore[attr-defined]
             self.violations.append(f"merged, and comments were lost: {lost} {decision.text}")
@@ -290,7 +292,7 @@ class World:
 
     def _learn(self, ref: str, asked_at: str, answer: PullRequest | Issue | Failure) -> None:
         if isinstance(answer, PullRequest):
-            self.seen[ref] = asked_at
+            self.seen[ref] = (asked_at, answer)
         for view in self.missions.values():
             for item in view.items.values():
                 watches = [w for w in view.watches.values() if (w.target_ref, w.work_item_id) == (ref, item.id)]
@@ -447,7 +449,7 @@ class World:
         """Somebody moves a task that nobody has begun to another agent, cancels one, or throws one away."""
         change = self.dice.random()
         if task.state is TaskState.ASSIGNED and change < 0.5:
-            other = self.dice.choice([agent for agent in self.agents.values()])
+            other = self.dice.choice(list(self.agents.values()))
             self.queues[task.assigned_to or ""].remove(task.id)
             self.queues[other.id].append(task.id)
             self.tasks[task.id] = replace(task, assigned_to=other.id)
@@ -465,6 +467,9 @@ class World:
             names = {agent.role for agent in self.agents.values()}
             for role in (role for role in (None, "backend", "tester", "reviewer") if role not in names):
                 self.spawn(role, len(self.agents))
+        self._decide_for_people(kind=kind)
+
+    def _decide_for_people(self, *, kind: bool) -> None:
         at = stamp(self.now)
         for view in self.missions.values():
             if kind and view.run.stopped_at is not None:
@@ -494,6 +499,7 @@ class World:
         """What is written although nothing happens: everything was decided, and GitHub tells the same."""
         self.is_calm = True
         self.tick(deadly=False)
+        before = 0
         for _ in range(12):
             self.now += timedelta(seconds=400)
             before = len(self.log)
@@ -514,9 +520,11 @@ class World:
             if run.state.is_terminal:
                 continue
             busy = any(item.status.has_task and self._begins(item) for item in view.items.values())
-            for item in view.items.values():
-                if item.status.has_task and not self._begins(item) and item.reason is None and run.is_active:
-                    found.append(f"{item.source_ref} lies at an agent that rests, and does not say so")
+            found += [
+                f"{item.source_ref} lies at an agent that rests, and does not say so"
+                for item in view.items.values()
+                if item.status.has_task and not self._begins(item) and item.reason is None and run.is_active
+            ]
             due = [w for w in view.watches.values() if w.status != "done"]
             if not busy and run.blocked_reason is None:
                 found.append(f"mission {run.id} says nothing")

@@ -251,6 +251,15 @@ def test_a_review_that_nobody_can_make_now_is_made_later() -> None:
     assert given(plan_of(view, agents=[ANN, EVE])) == [("eve", Job.REVIEW, 1)]
 
 
+def test_a_review_whose_reviewers_are_all_at_work_says_so() -> None:
+    """A review whose reviewers are all at work says so, and asks nobody for help."""
+    other = with_task(an_item(2), Job.REVIEW, "eve")
+    view = a_view(a_run(), handed_in(1), other)
+    steps = settle(view, tasks=[a_task(other)], agents=[ANN, replace(EVE, is_free=False)])
+    assert view.items["item00001"].reason == "waits for a review: no agent is free"
+    assert not any(step.asks for step in steps)
+
+
 def test_reviews_come_before_new_work() -> None:
     """Reviews come before new work."""
     view = a_view(a_run(), an_item(1, priority=9), handed_in(2))
@@ -332,10 +341,22 @@ def test_a_merge_is_asked_for_with_the_head_that_was_looked_at() -> None:
     """A merge is asked for with the head that was looked at."""
     item = handed_in(1, URL, reviewer_approved=True)
     view = a_view(a_run(auto_merge=True), item, watches=watched(item))
-    (step,) = plan_of(view).decisions
+    (step,) = plan_of(view, seconds=310).decisions
     assert step.merge == Merge(URL, "sha1")
     view.watches.update({w.id: w for w in step.watches})
-    assert [s.merge for s in settle(view) if s.merge] == [], "once"
+    assert [s.merge for s in settle(view, seconds=310) if s.merge] == [], "once"
+
+
+def test_before_a_merge_everything_is_looked_at_once_more() -> None:
+    """Somebody may have said no since the last look."""
+    item = handed_in(1, URL, reviewer_approved=True)
+    view = a_view(a_run(auto_merge=True), item, watches=watched(item))
+    assert not any(step.merge for step in settle(view, seconds=400))
+    assert [look.ref for look in plan_of(view, seconds=400).looks] == [URL]
+    for pull, merges in ((a_pull(reviews=(a_comment("r", state="changes_requested"),)), 0), (a_pull(), 1)):
+        learnt = watching.learn(pull, [*view.watches.values()], item, view.run.policy, after(402))
+        looked = a_view(view.run, item, watches=learnt)
+        assert sum(step.merge is not None for step in plan_of(looked, agents=[ANN], seconds=402).decisions) == merges
 
 
 def test_commits_after_the_approval_are_reviewed_before_they_are_merged() -> None:

@@ -23,7 +23,7 @@ from tinytown.clock import parse
 from tinytown.domain.mission import Policy
 from tinytown.domain.pull_request import Answer, Failure
 from tinytown.domain.watch import WatchKind, WatchStatus
-from tinytown.domain.work import Job, WorkItem
+from tinytown.domain.work import Job, WorkItem, WorkKind
 from tinytown.missions import gates, watching
 from tinytown.missions.decisions import Merge
 from tinytown.missions.gates import Gate, Mergeable, Needs, Passed, Waits
@@ -58,6 +58,12 @@ def test_without_a_pull_request_it_passes_when_verified_and_approved() -> None:
     verified = replace(item, is_verified=True)
     assert needs(gates.judge(verified, [], Policy())).job is Job.REVIEW
     assert isinstance(gates.judge(replace(verified, reviewer_approved=True), [], Policy()), Passed)
+
+
+@pytest.mark.parametrize("kind", list(WorkKind))
+def test_every_kind_of_work_is_reviewed(kind: WorkKind) -> None:
+    """What a title sounds like opens no gate."""
+    assert needs(gates.judge(handed_in(1, kind=kind), [], Policy())).job is Job.REVIEW
 
 
 def test_where_no_review_is_asked_for_its_task_is_enough() -> None:
@@ -169,6 +175,7 @@ def test_a_review_begins_when_the_head_was_seen_once() -> None:
 
 def test_no_checks_pass_or_are_waited_for() -> None:
     """No checks pass or are waited for."""
+
     def gate(policy: Policy) -> Gate:
         first = watched(APPROVED, a_pull(checks=()), policy=policy)
         later = watching.learn(a_pull(checks=()), first, APPROVED, policy, parse(at(900)), lambda: 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.missions.builders import a_run, a_view, an_item, handed_in, worker
+from tests.missions.builders import a_run, a_task, a_view, an_item, handed_in, with_task, worker
 from tinytown.domain.work import Job, WorkItem, WorkKind
 from tinytown.missions import matching
 from tinytown.missions.matching import EXACT, GENERIC, OTHER, UNFIT
@@ -109,7 +109,17 @@ def test_work_goes_to_whoever_has_had_least() -> None:
 def test_a_wait_for_a_slot_or_a_free_agent_says_nothing() -> None:
     """A wait for a slot or a free agent says nothing."""
     assert chosen([worker("a")], BACKEND, slot=False) == Choice(None)
-    assert chosen([worker("a", is_free=False)], BACKEND) == Choice(None)
+    busy = with_task(BACKEND, Job.WORK, "a")
+    team = Team(Snapshot([a_view(a_run(), busy)], {busy.task_id or "": a_task(busy)}, [worker("a", is_free=False)]))
+    assert team.choose(an_item(2), Job.WORK, has_slot=True) == Choice(None)
+
+
+def test_a_busy_town_holds_up_no_mission() -> None:
+    """When nobody is free, one task of a mission lies behind other work: where there is least of it."""
+    agents = [worker("a", is_free=False, load=3), worker("b", is_free=False, load=2), worker("c", takes_work=False)]
+    team = Team(Snapshot([a_view(a_run(), an_item(1))], agents=[*agents[:2], replace(agents[2], is_free=False)]))
+    names = [name_of(team.choose(an_item(n), Job.WORK, has_slot=True)) for n in (1, 2, 3)]
+    assert names == ["b", "a", None]
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def test_a_comment_that_is_being_fixed_is_still_found_should_the_fix_be_taken_ba
 
 def test_a_bot_speaks_on_the_diff_or_is_a_bugbot() -> None:
     """A bot speaks on the diff or is a bugbot."""
+
     def bots(*comments: object) -> Watch:
         return of_kind(looked(a_pull(comments=comments)), WatchKind.BUGBOT_COMMENTS)
 

@@ -29,8 +29,8 @@ BEAT_S = 11.0
 LOOK_S = 30.0  # the longest sleep
 LEASE_RETRY_S = 1.0
 AGAIN_S, AGAIN_MAX_S = 0.02, 5.0
-PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.5
-QUICK_S = 0.05  # a tick that takes longer is followed by a pause as long: half of the time at most
+PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
+QUICK_S, PAUSE_FACTOR = 0.05, 3.0  # a tick that takes longer is followed by a pause: a quarter of the time at most
 TRIM_S = 5.0
 EXIT_LEASE_LOST = 3
 LOG = "missions"
@@ -164,12 +164,13 @@ class MissionActor:
                 self._done = 0
                 return
             memory.forget()
+            self._renew_at = 0.0  # is it still ours?
         self._title(f"{len(memory.missions)} active")
         ended = clock.monotonic()
         pauses = [LOOK_S, *([hold_s] if (hold_s := memory.hold_ends_s) is not None else [])]
         pauses += [(done.wake_at - clock.now()).total_seconds()] if done.wake_at is not None else []
         self._tick_at = ended + max(min(pauses), PAUSE_MIN_S)
-        self._not_before = ended + min(max(ended - begun - QUICK_S, 0.0), PAUSE_MAX_S)
+        self._not_before = ended + min(PAUSE_FACTOR * max(ended - begun - QUICK_S, 0.0), PAUSE_MAX_S)
         if done.again or memory.is_empty:
             self._again.failed()
             self._tick_at = ended
@@ -178,10 +179,16 @@ class MissionActor:
         self._is_untidy = True
 
     def _carry_on(self) -> bool:
-        """Between two steps: alive, and not told to leave."""
+        """Between two steps: alive, the lease held on, and not told to leave."""
         self._beat()
-        self._is_leaving = self._is_leaving or bool(self._signals.drain())
+        self._note_signals()
+        now = clock.monotonic()
+        if now >= self._renew_at:
+            self._hold(now)
         return not self._is_leaving
+
+    def _note_signals(self) -> None:
+        self._is_leaving = self._is_leaving or bool(self._signals.drain())
 
     def _hear_answers(self) -> None:
         for question, answer in self._lookout.drain():
@@ -229,7 +236,7 @@ class MissionActor:
 
     def _dispatch(self, fd: int) -> None:
         if fd == self._signals.fd:
-            self._carry_on()
+            self._note_signals()
         elif fd == self._news.fd:
             self._unwatch(fd)
             if self._news.answer() is not Ring.BROKEN:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tinytown import ids
 from tinytown.clock import parse, stamp
@@ -19,9 +19,11 @@ from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import Job, WorkItem, WorkStatus
 from tinytown.missions import gates, submissions, texts, watching
 from tinytown.missions.concluding import conclude
-from tinytown.missions.decisions import Decision, NewTask, Plan
+from tinytown.missions.decisions import Decision, Merge, NewTask, Plan
 from tinytown.missions.snapshot import MissionView, Snapshot
 from tinytown.missions.team import LATER, Choice, Team
+
+FRESH_S = 30  # the age of a look that a merge may rest on
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -186,8 +188,13 @@ class _Table:
         self._say(new, "work_item_taken_back", why, cancel=cancel)
 
     def _ended(self, item: WorkItem, task: Task) -> None:
-        """Its task has ended: handed in, or not."""
+        """Its task has ended: handed in, or not. What has no gate before it is done in the same step."""
         new, text, watches = submissions.after(item, task, self.view, self._team, self.now)
+        if new.is_submitted and not (new.needs_person or new.artifact_refs):
+            gate = gates.judge(new, (), self.view.run.policy)
+            if isinstance(gate, gates.Passed):
+                self._end(new, f"{text}; {gate.text}")
+                return
         self._say(new, f"work_item_{new.status}" if new.needs_person else "work_item_handed_in", text, watches=watches)
 
     # Before its gates
@@ -210,11 +217,20 @@ class _Table:
         elif isinstance(gate, gates.Needs):
             self.wants.append(Want(item, gate.job, self, gate))
         elif isinstance(gate, gates.Mergeable):
-            target = next(w for w in watches if w.kind is WatchKind.MERGEABILITY and w.target_ref == gate.merge.url)
-            merging = target.having(state=watching.MERGING, text="is being merged")
-            self._say(item, "work_item_merging", f"merges {gate.merge.url}", watches=[merging], merge=gate.merge)
+            self._merge(item, gate.merge, watches)
         else:
             self._wait(item, gate.text, gate.remedy, needs_person=gate.for_person)
+
+    def _merge(self, item: WorkItem, merge: Merge, watches: Sequence[Watch]) -> None:
+        """On a fresh look: somebody may have said no since."""
+        live = [watch for watch in watches if watch.status is not WatchStatus.DONE]
+        if min(watch.last_check_at or "" for watch in live) < stamp(self.now - timedelta(seconds=FRESH_S)):
+            soon = [watching.due_soon(watch, self.now) for watch in live]
+            self._say(item, "work_item_waits", f"looks at {merge.url} once more, to merge it", watches=soon)
+            return
+        target = next(w for w in live if w.kind is WatchKind.MERGEABILITY and w.target_ref == merge.url)
+        merging = target.having(state=watching.MERGING, text="is being merged")
+        self._say(item, "work_item_merging", f"merges {merge.url}", watches=[merging], merge=merge)
 
     def _watches_of(self, item: WorkItem) -> Sequence[Watch]:
         return self._watches.get(item.id, ())
@@ -230,8 +246,8 @@ class _Table:
                 self._say(replace(item, reason=choice.reason, remedy=choice.remedy), "work_item_ready", "can start")
             else:
                 self.slots += choice.reason is not None and want.job in {Job.FIX, Job.VERIFY}  # others may go on
-                said = [text for text in (want.gate.text if want.gate else None, choice.reason) if text]
-                self._wait(item, ": ".join(said) or None, choice.remedy)
+                why = choice.reason if want.gate is None else f"{want.gate.text}: {choice.reason or 'no agent is free'}"
+                self._wait(item, why, choice.remedy)
             return
         if item.status is WorkStatus.PENDING:
             item = item.having(self.at, status=WorkStatus.READY)

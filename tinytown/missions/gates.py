@@ -87,9 +87,11 @@ def has_moved(watch: Watch) -> bool:
 
 def _ended(item: WorkItem, watches: Sequence[Watch]) -> Gate | None:
     """Its pull requests: merged, closed by somebody, or not to be read. A closed one counts if there is no other."""
+    ends = {watch.target_ref: watch for watch in watches if watch.status is WatchStatus.DONE}
+    if not ends:
+        return None
     if merged := is_merged(item, watches):
         return merged
-    ends = {watch.target_ref: watch for watch in watches if watch.status is WatchStatus.DONE}
     again = f"To work on it again: tt mission retry {_short(item)}; to leave it: tt mission cancel {_short(item)}"
     for url in item.artifact_refs:
         if url in ends and ends[url].state == watching.UNREADABLE:

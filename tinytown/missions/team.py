@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tinytown import ids
@@ -35,8 +35,12 @@ class Team:
         self._shares_folder = snapshot.shares_folder
         self._fitting: dict[tuple[str | None, str, bool], list[tuple[int, Worker]]] = {}
         self._given: Counter[str] = Counter()
+        self._engaged: set[str] = set()  # have a task of a mission already
         for view in snapshot.missions:
             self._given.update(item.author for item in view.items.values() if item.author is not None)
+            for item in view.items.values():
+                if item.status.has_task and (task := snapshot.tasks.get(item.task_id or "")) is not None:
+                    self._engaged.add(task.assigned_to or "")
 
     def has_ended(self, agent_id: str) -> bool:
         """No process stands behind it, nor will one: it is gone, stopped or given up."""
@@ -56,27 +60,37 @@ class Team:
         return Choice(None, f"{worker.name} takes no work now", _wake(worker))
 
     def choose(self, item: WorkItem, job: Job, *, has_slot: bool) -> Choice:
-        """The best agent that is free, who is then taken. Fixes and verifications go to the author, free or not."""
-        if job in {Job.FIX, Job.VERIFY}:
-            author = self._author(item)
-            if author is not None:
-                self._free.discard(author.id)
-                return Choice(author)
-            if job is Job.VERIFY and not self._shares_folder:
-                name = texts.some(item.authors[-1:]) or "gone"
-                return Choice(None, f"its author ({name}) has ended, in whose worktree it lies", f"tt restart {name}")
-        elif job is Job.WORK and not has_slot:
+        """The best agent that is free, who is then taken. Fixes and verifications go to the author, free or not.
+
+        When none is free, the task may lie behind work that is not a mission's: a busy town holds up no mission.
+        """
+        if job is Job.WORK and not has_slot:
             return LATER
+        if job in {Job.FIX, Job.VERIFY} and (author := self._author(item)) is not None:
+            return self._take(author)
+        if job is Job.VERIFY and not self._shares_folder:
+            name = texts.some(item.authors[-1:]) or "gone"
+            return Choice(None, f"its author ({name}) has ended, in whose worktree it lies", f"tt restart {name}")
         fitting = self._fits(item, job)
-        free = [(score, worker) for score, worker in fitting if worker.id in self._free]
-        if free:
-            _score, chosen = max(free, key=lambda row: (row[0], -self._given[row[1].id], -row[1].load))
-            self._free.discard(chosen.id)
-            self._given[chosen.id] += 1
-            return Choice(chosen)
+        if best := self._best(fitting):
+            return self._take(best)
         if any(worker.takes_work for _score, worker in fitting):
             return LATER
         return self._nobody(item, job, [worker for _score, worker in fitting])
+
+    def _best(self, fitting: Sequence[tuple[int, Worker]]) -> Worker | None:
+        """Of the free ones who fits best and has had least, else who has least to do before it."""
+        free = [row for row in fitting if row[1].id in self._free]
+        if free:
+            return max(free, key=lambda row: (row[0], -self._given[row[1].id], -row[1].load))[1]
+        busy = [row for row in fitting if row[1].takes_work and row[1].id not in self._engaged]
+        return max(busy, key=lambda row: (-row[1].load, row[0], -self._given[row[1].id]))[1] if busy else None
+
+    def _take(self, chosen: Worker) -> Choice:
+        self._free.discard(chosen.id)
+        self._engaged.add(chosen.id)
+        self._given[chosen.id] += 1
+        return Choice(chosen)
 
     def _author(self, item: WorkItem) -> Worker | None:
         """Who handed it in last; an agent that took over the name is as good."""

@@ -310,7 +310,7 @@ class Supervisor:
             self.town = Town(self.town.root, config, is_hurried=True)
             self.store = self.town.store
             self._make_keepers()
-            self._missions.try_again()
+            self._missions.begin_anew()
             self._look_due = True
             self.children.drop_spare()
             self.log.write("🔧 Configuration read again; agents get it when they start next")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 from tinytown import clock, processes
 from tinytown.domain.event import Event
@@ -30,10 +31,14 @@ class Missions:
         elif is_wanted:
             self._children.add(ChildSpec(KIND, KIND, kind=KIND, restart=RestartType.PERMANENT))
 
-    def try_again(self) -> None:
-        """Who has changed the settings may have removed what it failed of."""
-        if KIND in self._children and self._children[KIND].phase is Phase.GIVEN_UP:
-            self._children.forget(self._children[KIND])
+    def begin_anew(self) -> None:
+        """The settings have changed: one that runs is followed by another, one that was given up gets another try."""
+        if KIND not in self._children:
+            return
+        child = self._children[KIND]
+        if child.phase is Phase.GIVEN_UP:
+            self._children.forget(child)
+        self._children.end(child, signal.SIGTERM, child.spec.shutdown_s)
 
     def leftovers(self, _child: Child) -> list[processes.Identity]:
         """Nothing: what it starts is killed with it, and ends when nobody asks it."""

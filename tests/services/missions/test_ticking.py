@@ -319,6 +319,23 @@ def test_only_what_events_name_is_read_again(town: Town, lease: Lease) -> None:
     assert decide.seen[-1].missions[0].items[other.id].status is WorkStatus.CANCELLED
 
 
+def test_what_happened_unheard_is_read(town: Town, lease: Lease) -> None:
+    """After an outage everything is read again: missions, tasks, agents."""
+    run, agent = make_mission(), register(town)
+    item = ready(run)
+    put_mission(town, run, item)
+    decide = Script(given(run, item, agent))
+    ticker = Ticker(town, lease, decide)
+    ticker.tick()
+    task_id = item_now(town, item).task_id or ""
+    tasks.complete(town, task_id, "done", Caller())
+    new = register(town, "another")
+    ticker.memory.forget()
+    ticker.tick()
+    assert decide.seen[-1].tasks[task_id].state is TaskState.COMPLETED
+    assert new.id in {worker.id for worker in decide.seen[-1].agents}
+
+
 def test_events_of_strangers_do_not_matter(town: Town, lease: Lease) -> None:
     """A busy town without anything for a mission does not make it decide again, unless an item waits for an agent."""
     run, agent = make_mission(), register(town)

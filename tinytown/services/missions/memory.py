@@ -75,6 +75,7 @@ class Memory:
     def forget(self) -> None:
         """Anything may have changed: all of it is read again."""
         self._is_new = self._are_agents_new = True
+        self.tasks.clear()
         self._own.clear()
 
     def doubt(self) -> None:
