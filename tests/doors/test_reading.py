@@ -150,7 +150,17 @@ def test_status_json(tt: Tt, town: Town) -> None:
     agent = towns.register(town, "backend", role_id="api")
     towns.give_task(town, agent)
     shown = tt.ok("status", "--json", "--deep", "--tasks").json
-    assert set(shown) == {"town", "root", "redis", "supervisor", "agents", "tasks", "conductor", "missions", "all_tasks"}
+    assert set(shown) == {
+        "town",
+        "root",
+        "redis",
+        "supervisor",
+        "agents",
+        "tasks",
+        "conductor",
+        "missions",
+        "all_tasks",
+    }
     assert set(shown["redis"]) == {"url", "server", "version", "managed"}
     assert shown["supervisor"] == {"running": False, "pid": None}
     states = {state.value: int(state is TaskState.ASSIGNED) for state in TaskState}

@@ -45,6 +45,8 @@ def test_work_holds_the_whole_issue_what_it_builds_on_and_how_to_hand_in() -> No
 def test_an_agent_is_told_to_name_no_other_pull_request() -> None:
     """An agent is told to name no other pull request."""
     assert "no other's" in texts.of_task(Job.WORK, ITEM, ITEMS)
+    noted = texts.of_task(Job.WORK, ITEM, ITEMS, notes=["user: the API is\nfrozen", "ann: use v2"])
+    assert "Notes on the mission:\n- user: the API is frozen\n- ann: use v2" in noted
 
 
 def test_a_fix_holds_what_is_to_be_put_right_and_where() -> None:

@@ -58,7 +58,7 @@ class MissionActor:
         self._news = News(town.store)
         self._lease = Lease(town)
         self._ticker = Ticker(town, self._lease, decide)
-        argv = asker or worker(town.config.github.api_url, town.state_dir / "github")
+        argv = asker or worker(town.config.github.api_url, town.state_dir / "cache" / "github")
         self._lookout = Lookout(argv, town.root, f"missions:{town.name}:{self._lease.token}")
         self._log = logs.AgentLog(town.state_dir, LOG)
         self._selector = selectors.DefaultSelector()

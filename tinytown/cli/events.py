@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tinytown.town import Town
 
 _OWN_NAME = re.compile(r"^Agent '[^']*':? ")
-_MARKS = {"agent": "🤖", "message": "✉️", "task": "📋", "mission": "🚀", "cli": "⏳"}
+_MARKS = {"agent": "🤖", "message": "✉️", "task": "📋", "mission": "🚀", "work": "🧩", "watch": "👁️", "cli": "⏳"}
 
 
 @base.command(

@@ -58,8 +58,8 @@ def detail(report: Report, *, work: bool, watch: bool) -> None:
         render.out(f"\n{render.icon('🚧')}Blocked Reason: {render.clean(run.blocked_reason, _REASON)}")
         if run.remedy:
             render.out(f"   {render.clean(run.remedy, _REASON)}")
-    if run.next_wake_at and run.is_active:
-        render.out(f"\n{render.icon('⏰')}Next Wake: {when(run.next_wake_at)}")
+    if due := report.next_wake:
+        render.out(f"\n{render.icon('⏰')}Next Wake: {when(due)}")
     render.out(f"\n{render.icon('📋')}Objectives: {len(run.objectives)}")
     for ref in run.objectives:
         render.out(f"   - {render.clean(ref)}")

@@ -12,6 +12,7 @@ from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, Tran
 PLAN_TAG = "plan:"  # what follows is the task's id in tasks.toml
 MISSION_TAG = "mission-work-item"  # beside it, what the task is for: `mission-task:<job>`, and of what
 VERIFY_TAG = "mission-task:verify"
+ITEM_TAG = "work-item:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,11 @@ class Task(Record):
     def is_of_mission(self) -> bool:
         """The scheduler gave it, and hears of its end by itself."""
         return MISSION_TAG in (self.tags or [])
+
+    @property
+    def work_item(self) -> str | None:
+        """The id of the item of a mission that it is for."""
+        return next((tag.removeprefix(ITEM_TAG) for tag in self.tags or [] if tag.startswith(ITEM_TAG)), None)
 
     @property
     def is_verification(self) -> bool:

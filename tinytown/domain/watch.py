@@ -47,9 +47,9 @@ class Trigger(StrEnum):
 class Watch(Record):
     """A watch's record. Times as records hold them; `interval_secs` in seconds.
 
-    `target_ref`: URL of a pull request, or `owner/repo#N` of an issue. `state` is the last answer in a word
-    (`passing`, `failing`, `pending`, `none`, `clean`, `conflicts`, `merged`, `closed`, `open`, `unreadable`), `text`
-    in a line for people. `key` names what was found (the same red build has the same key), `report` is the text that
+    `target_ref`: URL of a pull request, or `owner/repo#N` of an issue. `state` is the last answer in a word (those of
+    `missions/watching.py`), `text` in a line for people. `key` names what was found (the same red build has the same
+    key), `report` is the text that a fix task carries. `head` is the commit that was looked at.
     """
 
     KINDS: ClassVar[dict[str, tuple[type, ...]]] = (

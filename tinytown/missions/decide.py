@@ -259,7 +259,8 @@ class _Table:
         )  # fmt: skip
         if gate is not None and gate.key is not None:
             given = replace(given, fix_keys=gate.key.split("\n"))
-        text = texts.of_task(want.job, item, self.view.items, gate.report if gate is not None else "")
+        report = gate.report if gate is not None else ""
+        text = texts.of_task(want.job, item, self.view.items, report, self.view.notes)
         new_task = NewTask(task_id, choice.agent.id, want.job, text, is_next=want.job is not Job.WORK)
         why = f" ({gate.text})" if gate is not None and want.job is Job.FIX else ""
         self._say(given, "work_item_assigned", f"{want.job} given to {choice.agent.name}{why}", task=new_task)

@@ -13,11 +13,12 @@ from tinytown.domain.work import WorkItem
 
 @dataclass(slots=True)
 class MissionView:
-    """One mission with its items (in the order of their numbers) and watches, by id."""
+    """One mission with its items (in the order of their numbers) and watches, by id; notes oldest first."""
 
     run: Mission
     items: dict[str, WorkItem] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tinytown import ids
 from tinytown.domain.work import Job, WorkItem
@@ -19,12 +19,15 @@ def pulls_in(text: str, repositories: Collection[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def of_task(job: Job, item: WorkItem, items: Mapping[str, WorkItem], report: str = "") -> str:
-    """The whole text of a task."""
+def of_task(
+    job: Job, item: WorkItem, items: Mapping[str, WorkItem], report: str = "", notes: Sequence[str] = ()
+) -> str:
+    """The whole text of a task. `notes` are what people left for those who work on the mission."""
     if job is Job.VERIFY:
         return "\n".join([f"Verify: {one_line(item.title)}", *item.verify])
     parts = {Job.WORK: _work, Job.FIX: _fix, Job.REVIEW: _review}[job](item, report)
-    return "\n\n".join([*parts, _about(item, items), _how(job, item)])
+    told = ["\n".join(["Notes on the mission:", *(f"- {one_line(note)}" for note in notes)])] if notes else []
+    return "\n\n".join([*parts, _about(item, items), *told, _how(job, item)])
 
 
 def _work(item: WorkItem, _report: str) -> list[str]:

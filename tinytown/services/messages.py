@@ -160,6 +160,7 @@ def _startable(town: Town, task_id: str, look_again: Callable[[], object]) -> tu
     if task.state not in TASK_RETRY:
         look_again()  # somebody else has just taken it out
         raise Conflict(f"The task of this letter, {ids.short(task_id)}, is {task.state}.", drop)
+    tasks.check_not_of_mission(task)
     if others := dependencies.open_ones(town, task.depends_on or []):
         waits = dependencies.named([other for _raw, other in others])
         retry = f"To let it wait for that: tt task retry {ids.short(task_id)}"

@@ -80,10 +80,20 @@ def retry(town: Town, reference: str, caller: Caller, to: str | None = None) -> 
         raw, task = find(town, reference)
         if task.state not in TASK_RETRY:
             raise Conflict(f"Task {ids.short(task.id)} is {task.state}; only a failed or cancelled one can be retried.")
+        check_not_of_mission(task)
         owner = agents.resolve(town, to).agent if to is not None else _last_owner(town, task)
         return revive(town, tx, raw, task, owner, caller)
 
     return change(town.store, build)
+
+
+def check_not_of_mission(task: Task) -> None:
+    """Raise Conflict: the scheduler gives a mission's items their tasks, each once."""
+    if task.is_of_mission:
+        raise Conflict(
+            f"Task {ids.short(task.id)} is of a mission, which gives its items their tasks.",
+            f"Next: tt mission retry {ids.short(task.work_item or '')}",
+        )
 
 
 def revive(town: Town, tx: Transaction, raw: str, task: Task, owner: Agent | None, caller: Caller) -> Task:

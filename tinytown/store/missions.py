@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Record)
 _AT_ONCE = 50  # missions in one round trip
-_PARTS = 3  # commands of one mission
+_PARTS = 4  # commands of one mission
+NOTES_READ = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class MissionFile:
     """A mission with its items (in the order of their numbers) and watches, by id, and the texts they are stored as.
 
     `raws` holds items and watches by their ids, for expectations. `unreadable`: ids of items and watches whose texts
-    are no records of this mission.
+    are no records of this mission. `notes`: the last ones, `by: text`, oldest first.
     """
 
     raw: str
@@ -33,6 +34,7 @@ class MissionFile:
     watches: dict[str, Watch] = field(default_factory=dict)
     raws: dict[str, str] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Missions:
@@ -82,10 +84,10 @@ class Missions:
             some = wanted[start : start + _AT_ONCE]
             answers = self._store.read(*(command for i in some for command in self._commands(i)))
             for n, mission_id in enumerate(some):
-                raw, work, watch = answers[_PARTS * n : _PARTS * (n + 1)]
+                raw, work, watch, notes = answers[_PARTS * n : _PARTS * (n + 1)]
                 run = read_mission(raw, mission_id)
                 if run is not None:
-                    found.append(_file(raw, run, work, watch))
+                    found.append(_file(raw, run, work, watch, notes))
         return found
 
     def item(self, mission_id: str, item_id: str) -> tuple[str, WorkItem] | None:
@@ -106,12 +108,13 @@ class Missions:
         texts = self._store.call(lambda r: r.lrange(key, 0, count - 1)) if count > 0 else []
         return [line for text in texts if (line := _line(text)) is not None]
 
-    def _commands(self, mission_id: str) -> tuple[tuple[str, str], ...]:
+    def _commands(self, mission_id: str) -> tuple[tuple[str | int, ...], ...]:
         keys = self._keys
         return (
             ("GET", keys.mission(mission_id)),
             ("HGETALL", keys.mission_work(mission_id)),
             ("HGETALL", keys.mission_watch(mission_id)),
+            ("LRANGE", keys.mission_notes(mission_id), 0, NOTES_READ - 1),
         )
 
 
@@ -126,11 +129,15 @@ def read_mission(raw: str | None, mission_id: str) -> Mission | None:
     return run if run.id == mission_id else None
 
 
-def _file(raw: str, run: Mission, work: Mapping[str, str], watch: Mapping[str, str]) -> MissionFile:
+def _file(
+    raw: str, run: Mission, work: Mapping[str, str], watch: Mapping[str, str], notes: Sequence[str]
+) -> MissionFile:
     items, lost = _records(WorkItem, work, run.id)
     watches, also_lost = _records(Watch, watch, run.id)
     in_order = {item.id: item for item in sorted(items.values(), key=lambda item: (item.number, item.id))}
-    return MissionFile(raw, run, in_order, watches, {**work, **watch}, (*lost, *also_lost))
+    lines = [line for text in reversed(notes) if (line := _line(text)) is not None]
+    said = tuple(f"{line.get('by')}: {line.get('text')}" for line in lines)
+    return MissionFile(raw, run, in_order, watches, {**work, **watch}, (*lost, *also_lost), said)
 
 
 def _records(kind: type[R], texts: Mapping[str, str], mission_id: str) -> tuple[dict[str, R], Sequence[str]]:

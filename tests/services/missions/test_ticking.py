@@ -27,6 +27,7 @@ from tests.support.town import (
 )
 from tinytown import clock, ids
 from tinytown.domain.agent import Agent
+from tinytown.domain.event import task_changed
 from tinytown.domain.message import parse
 from tinytown.domain.mission import Mission, MissionState
 from tinytown.domain.outcome import Outcome, OutcomeKind
@@ -34,11 +35,11 @@ from tinytown.domain.pull_request import Failure, Issue, Look, PullRequest
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.watch import WatchKind, WatchStatus
 from tinytown.domain.work import Job, WorkItem, WorkStatus
-from tinytown.errors import EpochLost
+from tinytown.errors import Conflict, EpochLost
 from tinytown.missions import watching
 from tinytown.missions.decisions import Decision, Merge, NewTask, Plan
 from tinytown.missions.snapshot import Snapshot
-from tinytown.services import tasks
+from tinytown.services import messages, tasks
 from tinytown.services.caller import Caller
 from tinytown.services.missions import control, steps, workers
 from tinytown.services.missions.lease import NAME, Lease
@@ -210,13 +211,18 @@ def test_a_step_rests_on_the_end_of_its_task(town: Town, lease: Lease) -> None:
     tasks.fail(town, item.task_id or "", "no", Caller())
     ticker.memory.hear([e for e in events(town) if "task_id" in e])
     ticker.memory.refresh()
-    tasks.retry(town, item.task_id or "", Caller())
+    raw, task = town.store.tasks.get(item.task_id or "") or ("", None)
+    assert task is not None
+    again = task.retried(agent.id, clock.stamp())
+    with writing(town) as tx:
+        tx.save_task(raw, again, task)
+        tx.event(task_changed("task_retried", "by an older version", again, task.state, clock.stamp()))
     handed_in = replace(item, status=WorkStatus.BLOCKED, job=None, task_id=None, assigned_to=None)
     ended = Decision(run.id, "work_item_handed_in", "handed in", item=handed_in)
-    again = Ticker(town, lease, Script(ended))
-    again.memory.missions, again.memory.tasks = ticker.memory.missions, ticker.memory.tasks
-    again.memory._is_new = False  # it knows what the other knew  # noqa: SLF001
-    again.tick()
+    other = Ticker(town, lease, Script(ended))
+    other.memory.missions, other.memory.tasks = ticker.memory.missions, ticker.memory.tasks
+    other.memory._is_new = False  # it knows what the other knew  # noqa: SLF001
+    other.tick()
     assert item_now(town, item).task_id == item.task_id
     sound(town)
 
@@ -418,9 +424,10 @@ def test_a_merge_that_went_well_is_looked_at_soon(town: Town, lease: Lease) -> N
     run, _item = watched(town)
     ticker = Ticker(town, lease, Script())
     ticker.learn(URL, PullRequest(URL, "abc", is_open=True, mergeable=True))
-    due = {w.next_due_at for w in file_now(town, run).watches.values()}
     ticker.merged(URL, Failure(URL, "it is protected"))
-    assert {w.next_due_at for w in file_now(town, run).watches.values()} == due
+    (refused,) = (w for w in file_now(town, run).watches.values() if w.kind is WatchKind.MERGEABILITY)
+    assert (refused.state, refused.text) == ("refused", "GitHub did not merge it: it is protected")
+    assert refused.next_due_at > clock.stamp()
     assert "it is protected" in events(town, "work_item_not_merged")[0]["message"]
     ticker.merged(URL, PullRequest(URL, "abc", is_open=False, is_merged=True))
     assert max(w.next_due_at for w in file_now(town, run).watches.values()) <= clock.stamp()
@@ -539,3 +546,20 @@ def test_a_watch_of_an_issue(town: Town, lease: Lease) -> None:
     Ticker(town, lease, Script()).learn("acme/api#9", Issue("acme/api#9", "t", "", "u", is_open=False))
     assert file_now(town, run).watches[watch.id].status is WatchStatus.DONE
     assert len(events(town, "watch_changed")) == 1
+
+
+def test_its_tasks_are_not_retried_by_hand(town: Town, lease: Lease) -> None:
+    """Nor is a dead letter of one: the item would have a task that it does not know. The remedy names the item."""
+    run, agent = make_mission(), register(town)
+    item = ready(run)
+    put_mission(town, run, item)
+    Ticker(town, lease, Script(given(run, item, agent))).tick()
+    task_id = item_now(town, item).task_id or ""
+    claim_all(town, agent)
+    settle(town, agent.id, 1, Round(Outcome(OutcomeKind.NEEDS_INPUT, "which?")))
+    for retry in (lambda: tasks.retry(town, task_id, Caller()), lambda: messages.retry_dead(town, task_id)):
+        with pytest.raises(Conflict) as refused:
+            retry()
+        assert refused.value.remedy == f"Next: tt mission retry {item.id[:8]}"
+    assert task_now(town, task_id).state is TaskState.FAILED
+    sound(town)

@@ -118,7 +118,7 @@ def stop_all(town: Town, why: str) -> None:
 
 
 def note(town: Town, reference: str | None, text: str, caller: Caller) -> Mission:
-    """Leave a note for whoever looks at the mission (None: the only one that has not ended).
+    """Leave a note for those who look at the mission (None: the only one that has not ended), and who work on it next.
 
     Raises NotFound, Invalid, Conflict (it has ended; there are several).
     """

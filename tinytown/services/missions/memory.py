@@ -40,7 +40,7 @@ class Known:
     def of(cls, file: MissionFile) -> Known:
         """As it was read."""
         tasks = {item.task_id for item in file.items.values() if item.task_id is not None}
-        return cls(file.raw, MissionView(file.run, file.items, file.watches), file.raws, tasks)
+        return cls(file.raw, MissionView(file.run, file.items, file.watches, file.notes), file.raws, tasks)
 
     def put_run(self, raw: str, run: Mission) -> None:
         """Its record was replaced."""

@@ -40,6 +40,12 @@ class Report:
         """How many items are where."""
         return Counter(item.status for item in self.file.items.values())
 
+    @property
+    def next_wake(self) -> str | None:
+        """When something outside is looked at next."""
+        dues = (watch.next_due_at for watch in self.file.watches.values() if watch.status is not WatchStatus.DONE)
+        return min(dues, default=None) if self.run.is_active else None
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -95,7 +101,7 @@ def mission_shape(report: Report, *, work: bool = False, watch: bool = False) ->
         "stopped_at": run.stopped_at,
         "blocked_reason": run.blocked_reason,
         "remedy": run.remedy,
-        "next_wake_at": run.next_wake_at,
+        "next_wake_at": report.next_wake,
         "work": {"total": len(file.items), **{status.value: counts[status] for status in WorkStatus}},
         "watch": {"total": len(file.watches), **{status.value: looks[status] for status in WatchStatus}},
         "unreadable": list(file.unreadable),

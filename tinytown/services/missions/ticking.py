@@ -16,7 +16,7 @@ from tinytown.domain.message import Priority
 from tinytown.domain.pull_request import Answer, Failure, Look
 from tinytown.domain.states import TaskState
 from tinytown.domain.task import MISSION_TAG, Task
-from tinytown.domain.watch import Watch, WatchStatus
+from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import WorkItem
 from tinytown.errors import EpochLost
 from tinytown.missions import decide as deciding
@@ -83,7 +83,7 @@ class Ticker:
                 return
 
     def merged(self, ref: str, answer: Answer) -> None:
-        """Note how a merge went. One that was refused is asked for again when its watch is due."""
+        """Note how a merge went. One that was refused is asked for again a while later, and somebody is told."""
         for _ in range(PASSES):
             self.memory.refresh()
             if all(self._merged(known, ref, answer) for known in list(self.memory.missions.values())):
@@ -201,7 +201,9 @@ class Ticker:
             return True
         item = known.view.items.get(watches[0].work_item_id)
         if isinstance(answer, Failure):
-            return self._note(known, item, [], ("work_item_not_merged", f"{ref} was not merged: {answer.reason}"))
+            asked = [watch for watch in watches if watch.kind is WatchKind.MERGEABILITY]
+            refused = [watching.merge_refused(answer, watch, clock.now()) for watch in asked]
+            return self._note(known, item, refused, ("work_item_not_merged", f"{ref} was not merged: {answer.reason}"))
         return self._note(known, item, [watching.due_soon(watch, clock.now()) for watch in watches], None)
 
     def _note(
