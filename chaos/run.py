@@ -22,6 +22,7 @@ from chaos.witness import Witness
 from chaos.world import ROLE, ROUNDS, World
 from tests.support import invariants
 from tinytown import processes
+from tinytown.domain.states import AgentState
 from tinytown.errors import TinytownError, Unavailable
 from tinytown.services import agents
 from tinytown.town import open_town
@@ -33,6 +34,7 @@ SAMPLE_S = 0.25
 CHECK_S = 10.0
 TELL_S = 1.0
 TELL_ELSEWHERE_S = 60.0  # than on a terminal
+WORN_OUT_S = 30.0
 ENOUGH_S = 45.0  # of trouble, in which every state must be hit
 KILLS_A_MINUTE = 300
 
@@ -141,8 +143,6 @@ class Run:
             self.trouble.spares_supervisor = now - started > self.options.seconds / 2
             while strike_at <= now:  # what was late is made up for
                 self.trouble.strike()
-                if self.options.limited:
-                    self.trouble.hunt(self.world.names[0])
                 strike_at += self.trouble.choice.uniform(0, 2 * STRIKE_S)
             if self.trouble.kills.total() < (now - started) * KILLS_A_MINUTE / 60 * 1.1:  # on a slow machine, too
                 self.trouble.kill()
@@ -160,6 +160,22 @@ class Run:
         self.trouble_s = time.monotonic() - started
         self.trouble.calm()
         checker.join()
+        if self.options.limited:
+            self._wear_out(self.world.names[0])
+
+    def _wear_out(self, name: str) -> None:
+        """Kill this agent's actor until it is given up, as it must be: at the latest then that is shown."""
+        deadline = time.monotonic() + WORN_OUT_S
+        while time.monotonic() < deadline:
+            self._pass_time()
+            with contextlib.suppress(TinytownError):
+                if not any(name in line for line in rest.revive(self.world, given_up_too=False)):
+                    self.trouble.hunt(name)
+                row = self.world.town.store.agents.row(self.world.town.store.agents.names().get(name, ""))
+                if row is not None and row.agent.state is AgentState.ERROR:
+                    return
+            time.sleep(TICK_S)
+        self.violations.append(f"agent {name} was not given up, although it was killed for {WORN_OUT_S:g} s")
 
     def _nameable(self) -> tuple[list[str], list[str]]:
         """Tasks that a command may complete, and those that it may end in any way; the newest are open."""

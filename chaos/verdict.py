@@ -17,7 +17,7 @@ from tinytown.store.inboxes import read_dead_letter
 
 # What may lie in `.tt` of a town at rest; everything else is left over.
 EXPECTED = re.compile(
-    r"""supervisor\.(lock|sock|log|json)|start\.lock|reset\.lock
+    r"""supervisor\.(lock|sock|log|json)|missions\.log(\.1)?|cache(/.*)?|start\.lock|reset\.lock
     |redis\.(sock|pid|conf|log|lock|alive|json)|appendonlydir(/.*)?|redis-data(/.*)?
     |agents(/[^/]+(/(actor|round)\.json)?)?
     |logs(/[^/]+\.log(\.1)?)?|runs(/.*)?|tasks(/.*)?|\.gitignore""",
@@ -103,7 +103,10 @@ def read(world: World, accepted: Accepted, *, limited: bool) -> Reading:
     return Reading(
         found,
         Counter(task.state.value for task in seen.tasks.values()),
-        Counter((_behaviour(task.description), task.state.value) for task in seen.tasks.values()),
+        Counter(
+            ("of a mission" if task.is_of_mission else _behaviour(task.description), task.state.value)
+            for task in seen.tasks.values()
+        ),
         Counter(read_dead_letter(text).reason for texts in seen.of("dead").values() for text in texts),
         {a.name: a.reason or "" for a in seen.agents.values() if a.state == "error"},
         Counter(event["event_type"] for event in seen.events),

@@ -45,7 +45,7 @@ def test_default_size(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_default_limits(tmp_path: Path) -> None:
     """What is given up says why, and all of it is done when it is asked for again."""
-    sizes = ("--agents", "4", "--tasks", "200", "--seconds", "20")
+    sizes = ("--agents", "4", "--tasks", "120", "--seconds", "10")
     said = run(tmp_path, "--default-limits", "--seed", "5", *sizes)
     assert "given up: 5 restarts in 60 s, last: " in said
     assert "crashed: exit code 3" in said
