@@ -31,6 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 TICK_S = 0.01
 STRIKE_S = 0.075  # on average
 SAMPLE_S = 0.25
+SETTLE_LOOK_S = 0.5
 CHECK_S = 10.0
 TELL_S = 1.0
 TELL_ELSEWHERE_S = 60.0  # than on a terminal
@@ -204,7 +205,7 @@ class Run:
             self._pass_time()
             last = self._unsettled()
             self._tell(f"settling {time.monotonic() - started:3.0f}/{self.options.settle_s:.0f} s")
-            time.sleep(SAMPLE_S)
+            time.sleep(SETTLE_LOOK_S)
         self.settled_s = time.monotonic() - started
         return [f"not settled after {self.settled_s:.0f} s: {line}" for line in last]
 
@@ -252,7 +253,7 @@ class Run:
             self._pass_time()
             last = self._unsettled(given_up_too=True)
             self._tell("what was given up is tried again")
-            time.sleep(SAMPLE_S)
+            time.sleep(SETTLE_LOOK_S)
         self.violations += [f"given up, and no way forward: {line}" for line in last]
         after = verdict.read(self.world, self.accepted, limited=False)
         self.violations += after.violations

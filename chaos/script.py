@@ -60,6 +60,11 @@ def description(choice: random.Random, *, limited: bool = False) -> str:
     return "\n".join([f"chaos task: {behaviour.name}", *lines])
 
 
+def hopeless() -> str:
+    """The text of a task that never succeeds."""
+    return "\n".join([f"chaos task: {HOPELESS[0].name}", *(f"stub: {line}" for line in HOPELESS[0].directives)])
+
+
 def behaviour_of(text: str) -> Behaviour | None:
     """Which one a task's text asks for; None when it is none of ours."""
     found = _TITLE.match(text)

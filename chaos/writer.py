@@ -61,7 +61,7 @@ class Writer:
             time.sleep(max(0.0, due - time.monotonic()))
             if number % MISSION_EVERY == 0:
                 self._insist(self._give_mission)
-            self._insist(self._give_task)
+            self._insist(self._give_hopeless if self.limited and number == 0 else self._give_task)
             while self.choice.random() < MESSAGES:
                 self._insist(self._give_message)
 
@@ -79,7 +79,12 @@ class Writer:
                 return
 
     def _give_task(self) -> str:
-        text = script.description(self.choice, limited=self.limited)
+        return self._give(script.description(self.choice, limited=self.limited))
+
+    def _give_hopeless(self) -> str:
+        return self._give(script.hopeless())
+
+    def _give(self, text: str) -> str:
         behaviour = script.behaviour_of(text)
         assert behaviour is not None
         if self.choice.random() < 0.4:

@@ -197,7 +197,7 @@ def test_several_missions(tt: Tt, town: Town) -> None:
     one = tt.ok("mission", "status", "--run", items[0].mission_id, "--work", "--watch", "--json").json
     assert (one["work_items"][0]["id"], one["watch_items"][0]["state"]) == (items[0].id, "failing")
     assert "2 missions at work" in tt.fails("mission", "note", "text").err
-    assert "several missions" in tt.fails("mission", "approve", "1").err
+    assert "Several missions are at work" in tt.fails("mission", "approve", "1").err
 
 
 def test_on_a_terminal(tt: Tt, town: Town) -> None:

@@ -260,7 +260,5 @@ def test_an_outage_before_the_first_round_of_a_new_agent(town: RunningTown) -> N
     town.wait_idle("ann")
     actor = town.actor("ann")
     town.kill_redis()
-    log = town.town.logs_dir / "ann.log"
-    town.wait(lambda: "Redis is back" in log.read_text() or not processes.is_alive(actor), "the end of the outage")
     town.task_done("ann")
     assert town.actor("ann") == actor

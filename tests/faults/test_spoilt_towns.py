@@ -11,6 +11,8 @@ import pytest
 
 from tests.faults.conftest import NewTown
 from tests.faults.test_actors import kill_until_given_up
+from tests.support.builders import make_item, make_mission
+from tests.support.missions import put_mission
 from tests.support.running_town import RunningTown
 from tests.support.waiting import wait_until
 from tinytown import clock
@@ -18,6 +20,7 @@ from tinytown.domain.states import AgentState, TaskState
 from tinytown.files import FileLock
 from tinytown.processes import Identity, cpu_and_memory
 from tinytown.services import agents, waiting
+from tinytown.services.missions import status
 from tinytown.store.agents import read_wish
 from tinytown.town import change
 
@@ -142,6 +145,39 @@ def test_a_wish_of_the_future(new_town: NewTown) -> None:
     assert wish is not None
     redis.hset(keys.wanted, agent.id, wish.having(since=clock.wall() + 3600).to_json())
     assert kill_until_given_up(town, "ann") <= 4
+
+
+def test_nobody_works_on_missions(new_town: NewTown) -> None:
+    """A scheduler that was given up is told of where people look at missions, with what would help; and it does."""
+    town = new_town(supervisor={"restart_intensity": 1, "backoff_s": 0.02})
+    run = make_mission()
+    put_mission(town.town, run, make_item(run, 1))
+    assert town.town.ring_supervisor()
+    killed: set[Identity] = set()
+
+    def kill_it() -> bool:
+        process = holder(town)
+        if process is not None and process not in killed:
+            killed.add(process)
+            town.kill(process)
+        return bool(town.events("missions_gave_up"))
+
+    town.wait(kill_it, "the end of the scheduler")
+    still = status.all_of_them(town.town).stands_still
+    assert still is not None
+    assert "given up" in still[0]
+    assert still[1] == f"To try again: kill -HUP {town.supervisor.pid}"
+    town.signal_supervisor(signal.SIGHUP)
+    town.wait(lambda: status.one(town.town, run.id).stands_still is None, "another one")
+
+
+def holder(town: RunningTown) -> Identity | None:
+    """The process that works on missions."""
+    token = town.town.store.agents.lease("missions")
+    if token is None:
+        return None
+    _host, pid, started = token.rsplit(":", 2)
+    return Identity.from_dict({"pid": pid, "started": started})
 
 
 # No room

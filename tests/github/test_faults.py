@@ -36,6 +36,7 @@ PASSING: dict[str, tuple[Break, str]] = {
     "garbage": (lambda w: w.garbage(), "cannot be understood"),
     "the wrong shape": (lambda w: w.garbage(text='{"number": 45}'), "cannot be understood"),
     "a list": (lambda w: w.garbage(text="[]"), "cannot be understood"),
+    "too deep": (lambda w: w.garbage(text='{"a":' * 100_000), "cannot be understood"),
     "null": (lambda w: w.garbage(text="null"), "cannot be understood"),
     "odd reviews": (lambda w: w.garbage("reviews", text='[{"state": "APPROVED"}]'), "cannot be understood"),
     "odd comments": (lambda w: w.garbage("issues/45/comments", text='{"a": 1}'), "cannot be understood"),

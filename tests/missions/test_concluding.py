@@ -74,6 +74,44 @@ def test_help_is_asked_for_once_for_each_reason_then_ever_more_seldom() -> None:
     assert asked == [0, 30, 90, 210, 450]
 
 
+def test_one_message_for_all_items_that_lack_the_same() -> None:
+    """One message for all items that lack the same, whatever their number; what needs a person is asked one by one."""
+    lacks = {"status": WorkStatus.READY, "reason": "no agent runs", "remedy": "tt spawn worker"}
+    items = [an_item(n, **lacks) for n in range(1, 9)]
+    view = a_view(a_run(), *items)
+    step = concluded(view)
+    assert step is not None
+    assert [line.split(", ", 1)[1] for line in step.asks] == [
+        "o/r#1, o/r#2, o/r#3 and 5 more: no agent runs. Next: tt spawn worker"
+    ]
+    late = an_item(9, **lacks)
+    view.items[late.id] = late
+    step = concluded(view, seconds=60)
+    assert step is not None
+    assert step.asks == []
+    failed = [handed_in(n, needs_person=True, reason="failed", remedy=f"tt mission retry {n}") for n in (3, 4)]
+    step = concluded(a_view(a_run(), *failed))
+    assert step is not None
+    assert len(step.asks) == 2
+
+
+def test_a_remedy_that_names_the_item_is_told_once_for_all() -> None:
+    """A remedy that names the item is told once for all of them."""
+    names = ["11111111-aaaa", "22222222-bbbb"]
+    remedies = [f"tt mission approve {name[:8]}" for name in names]
+    step = concluded(
+        a_view(
+            a_run(),
+            *(
+                handed_in(n, id=i, reason="nobody", remedy=r)
+                for n, (i, r) in enumerate(zip(names, remedies, strict=True), 1)
+            ),
+        )
+    )
+    assert step is not None
+    assert [line.split(", ", 1)[1] for line in step.asks] == ["o/r#1, o/r#2: nobody. Next: tt mission approve ITEM"]
+
+
 def test_help_is_asked_for_while_others_are_at_work_too() -> None:
     """Help is asked for while others are at work too."""
     step = concluded(a_view(a_run(), STUCK), busy=1)

@@ -126,11 +126,20 @@ def test_a_busy_town_holds_up_no_mission() -> None:
     ("agents", "item", "job", "said", "remedy"),
     [
         ([], BACKEND, Job.WORK, "no agent runs", "tt spawn backend"),
-        ([worker("a", is_ended=True)], an_item(1), Job.WORK, "no agent runs", "tt spawn worker"),
+        ([worker("a", is_ended=True)], an_item(1), Job.WORK, "a would fit, but has ended", "tt restart a"),
+        ([worker("a", is_ended=True), worker("r", "reviewer")], an_item(1), Job.WORK, "a would fit", "tt restart a"),
+        ([worker("ann"), worker("r", is_ended=True)], handed_in(1), Job.REVIEW, "r would fit", "tt restart r"),
+        ([worker("r", "reviewer", is_ended=True)], an_item(1), Job.WORK, "no agent runs", "tt spawn worker"),
         ([worker("a", "reviewer")], an_item(1), Job.WORK, "no agent takes such work", "tt spawn worker"),
         ([worker("a", "reviewer")], BACKEND, Job.WORK, "no agent has the role 'backend'", "--role backend"),
         ([worker("ann")], handed_in(1), Job.REVIEW, "its author does not", "tt spawn reviewer --role reviewer"),
-        ([worker("a", takes_work=False, is_free=False)], an_item(1), Job.WORK, "take no work now", "tt resume a"),
+        (
+            [worker("a", takes_work=False, is_free=False)],
+            an_item(1),
+            Job.WORK,
+            "a would fit, but takes no work now",
+            "tt resume a",
+        ),
     ],
 )
 def test_nobody_comes_with_the_reason_and_what_would_help(
@@ -141,6 +150,14 @@ def test_nobody_comes_with_the_reason_and_what_would_help(
     assert choice.agent is None
     assert said in (choice.reason or "")
     assert remedy in (choice.remedy or "")
+
+
+def test_an_agent_on_its_way_out_is_waited_for() -> None:
+    """An agent on its way out is waited for: nobody has to do anything until it has ended."""
+    leaving = worker("a", takes_work=False, is_free=False, is_leaving=True)
+    assert chosen([leaving], an_item(1)) == Choice(None, "a would fit, but is about to end")
+    team = Team(Snapshot([], agents=[leaving]))
+    assert team.rests(leaving.id) == Choice(None, "a is about to end")
 
 
 @pytest.mark.parametrize("job", [Job.FIX, Job.VERIFY])

@@ -9,7 +9,7 @@ import pytest
 from tests.missions.simulation import World
 
 BLOCKS = 10
-SEEDS = int(os.environ.get("MISSION_SEEDS", "150"))
+SEEDS = int(os.environ.get("MISSION_SEEDS", "60"))
 FIRST = int(os.environ.get("MISSION_FIRST", "0"))
 
 

@@ -102,6 +102,8 @@ def status(*, run: str | None, work: bool, watch: bool, as_json: bool) -> None:
             mission_text.summary(report)
     if not seen.is_supervised and any(report.run.is_active for report in seen.reports):
         render.talk("No supervisor runs, so nothing goes on. Start it with: tt supervise --detach")
+    for line in seen.stands_still or ():
+        render.talk(render.clean(line))
 
 
 @mission.command("list", cls=base.Command, examples="tt mission list\ntt mission list --all\ntt mission list --json")

@@ -157,7 +157,7 @@ class Access:
     def _decoded(self, response: httpx.Response) -> Any:
         try:
             return json.loads(response.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.garbled() from None
 
     def _refusal(self, status: int, response: httpx.Response, said: str | None = None) -> TinytownError:
@@ -166,7 +166,7 @@ class Access:
             try:
                 answer = json.loads(response.content)
                 said = str(answer.get("message") or said)
-            except (ValueError, AttributeError):
+            except (ValueError, RecursionError, AttributeError):
                 pass  # a page for people, of some server in between
         return refusal(self.subject, status, response.headers, said.rstrip(". "), clock.now(), has_token=self.has_token)
 

@@ -62,6 +62,8 @@ def compile_mission(
     manifest skips are left out, and nobody waits for them. Raises Invalid: a pull request, an empty document, an
     unknown reference, a circle, nothing to do.
     """
+    if not objectives:
+        raise Invalid("At least one --issue or --doc is required.", "For example: tt mission start --issue 23")
     mission = _Compiler(origin, web)
     for objective in objectives:
         mission.add(objective)
@@ -192,8 +194,6 @@ class _Compiler:
         return Compiled(items, self._warnings, shared)
 
     def _nothing(self) -> Invalid:
-        if not self._documents and not self._nodes:
-            return Invalid("At least one --issue or --doc is required.", "For example: tt mission start --issue 23")
         why = " ".join(self._warnings[:3]) or "the manifest skips everything."
         return Invalid(f"There is nothing to do: {why}", "Give an open issue, or a document with something left to do.")
 

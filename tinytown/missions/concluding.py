@@ -12,7 +12,7 @@ from tinytown.clock import stamp
 from tinytown.domain.mission import Mission, MissionState
 from tinytown.domain.watch import WatchKind, WatchStatus
 from tinytown.domain.work import WorkItem, WorkStatus
-from tinytown.missions import watching
+from tinytown.missions import texts, watching
 from tinytown.missions.decisions import Decision
 from tinytown.missions.snapshot import MissionView
 
@@ -47,6 +47,16 @@ class Need:
     item: WorkItem
     reason: str
     remedy: str | None
+
+    @property
+    def general(self) -> str:
+        """The remedy, for this item and others."""
+        return (self.remedy or "").replace(ids.short(self.item.id), "ITEM")
+
+    @property
+    def key(self) -> str:
+        """What is asked about once: what an item needs a person for, or what all items lack that wait for the same."""
+        return f"{self.item.id if self.item.needs_person else self.general}: {self.reason}"[:200]
 
 
 def _completed(view: MissionView, at: str) -> Decision:
@@ -103,17 +113,22 @@ def _asked(run: Mission, needs: Sequence[Need], now: datetime) -> tuple[dict[str
     """
     asked = {key: before for key, before in run.asked.items() if str(before.get("again", "")) > stamp(now)}
     asks = []
+    alike: dict[str, list[Need]] = {}
     for need in needs:
-        key = f"{need.item.id}: {need.reason}"[:200]
+        alike.setdefault(need.key, []).append(need)
+    for key, found in alike.items():
         if key in asked:
             continue
         before = run.asked.get(key)
         count = int(before.get("count", 0)) + 1 if before is not None else 1
         pause = ASK_AGAIN_S * 2 ** min(count - 1, ASK_DOUBLINGS)
         asked[key] = {"at": stamp(now), "count": count, "again": stamp(now + timedelta(seconds=pause))}
-        item = need.item
-        text = f"[Mission help] Mission {ids.short(run.id)}, {item.source_ref} ({item.title}): {need.reason}."
-        asks.append(f"{text} Next: {need.remedy}")
+        first = found[0].item
+        refs = (
+            f"{first.source_ref} ({first.title})" if len(found) == 1 else texts.some(n.item.source_ref for n in found)
+        )
+        remedy = found[0].remedy if len(found) == 1 else found[0].general
+        asks.append(f"[Mission help] Mission {ids.short(run.id)}, {refs}: {found[0].reason}. Next: {remedy}")
     return asked, asks
 
 

@@ -26,7 +26,7 @@ class Worker:
     """An agent. `role`: as it was spawned with, None without one. `load`: its open tasks, queued ones included.
 
     `is_ended`: no process stands behind it, nor is one wished for. `takes_work`: it would begin a task some time (not
-    paused, not on its way out). `is_free`: it would begin at once.
+    paused, not on its way out). `is_free`: it would begin at once. `is_leaving`: it takes no work because it ends soon.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Worker:
     takes_work: bool = True
     is_free: bool = True
     load: int = 0
+    is_leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ class Team:
         worker = self._by_id.get(agent_id or "")
         if worker is None or worker.takes_work:
             return LATER
+        if worker.is_leaving:
+            return Choice(None, f"{worker.name} is about to end")
         return Choice(None, f"{worker.name} takes no work now", _wake(worker))
 
     def choose(self, item: WorkItem, job: Job, *, has_slot: bool) -> Choice:
@@ -113,9 +115,23 @@ class Team:
         return (worker for worker in self._all if not worker.is_ended)
 
     def _nobody(self, item: WorkItem, job: Job, fitting: list[Worker]) -> Choice:
+        if resting := [worker for worker in fitting if not worker.is_leaving]:
+            return Choice(None, _but(resting, "takes no work now", "take no work now"), _wake(resting[0]))
         if fitting:
-            names = texts.some(worker.name for worker in fitting)
-            return Choice(None, f"{names} would fit, but take no work now", _wake(fitting[0]))
+            return Choice(None, _but(fitting, "is about to end", "are about to end"))
+        return self._after_their_end(item, job) or self._none_known(item, job)
+
+    def _after_their_end(self, item: WorkItem, job: Job) -> Choice | None:
+        """Agents that would fit had they not ended: one of them can be started again."""
+        kind = Job.REVIEW if job is Job.REVIEW else Job.WORK
+        scores = [(matching.fit(worker, item, kind), worker) for worker in self._all if worker.is_ended]
+        best = max((score for score, _worker in scores), default=matching.UNFIT)
+        if best == matching.UNFIT:
+            return None
+        ended = [worker for score, worker in scores if score == best]
+        return Choice(None, _but(ended, "has ended", "have ended"), f"tt restart {ended[0].name}")
+
+    def _none_known(self, item: WorkItem, job: Job) -> Choice:
         if job is Job.REVIEW:
             remedy = f"tt spawn reviewer --role reviewer (or decide yourself: tt mission approve {ids.short(item.id)})"
             return Choice(None, "no agent may review it: its author does not", remedy)
@@ -125,6 +141,10 @@ class Team:
         if role:
             return Choice(None, f"no agent has the role '{role}'", f"tt spawn {role} --role {role}")
         return Choice(None, "no agent takes such work", "tt spawn worker")
+
+
+def _but(workers: Sequence[Worker], one: str, several: str) -> str:
+    return f"{texts.some(w.name for w in workers)} would fit, but {one if len(workers) == 1 else several}"
 
 
 def _wake(worker: Worker) -> str:

@@ -19,6 +19,7 @@ from tinytown.domain.watch import WatchKind, WatchStatus
 from tinytown.domain.work import Job, WorkItem, WorkStatus
 from tinytown.errors import Conflict, Invalid, NotFound, TinytownError
 from tinytown.missions import watching
+from tinytown.services import tasks
 from tinytown.services.caller import Caller
 from tinytown.services.missions import control, verdicts
 from tinytown.town import Town
@@ -100,6 +101,18 @@ def test_stop_with_force_ends_it_for_good(town: Town) -> None:
     refuses(town, lambda: control.stop(town, run.id, PERSON, force=True), Conflict, "is failed")
     refuses(town, lambda: control.resume(town, run.id, PERSON), Conflict, "cannot be resumed", "tt mission start")
     invariants.check(town, settled=False)
+
+
+def test_a_round_that_has_ended_does_not_run(town: Town) -> None:
+    """What was done before the stop and not taken up is no running round; after a forced stop nothing is at work."""
+    run = make_mission()
+    done = at_work(town, run, 1)
+    put_mission(town, run, done)
+    tasks.complete(town, done.task_id or "", "by hand", Caller())
+    assert (control.stop(town, run.id, PERSON).running, item_now(town, done).status) == (0, WorkStatus.ASSIGNED)
+    ended = control.stop(town, run.id, PERSON, force=True)
+    assert (ended.running, ended.taken_back) == (0, 0)
+    assert not item_now(town, done).status.has_task
 
 
 def test_stopped_missions_may_be_stopped_for_good(town: Town) -> None:
@@ -263,13 +276,24 @@ def test_what_is_meant(town: Town) -> None:
         assert control.cancel(town, name, PERSON).id == items[1].id
         control.retry(town, name, PERSON)
     put_mission(town, other, twin)
-    refuses(town, lambda: control.cancel(town, "2", PERSON), Conflict, "several missions", "--run")
+    refuses(town, lambda: control.cancel(town, "2", PERSON), Conflict, "Several missions are at work", "--run")
     refuses(town, lambda: control.cancel(town, "#1", PERSON), Conflict, "acme/web#1", "acme/api#1")
+    assert control.cancel(town, "1", PERSON, run=run.id).id == items[0].id
+    control.retry(town, "1", PERSON, run=run.id)
     refuses(town, lambda: control.cancel(town, "#9", PERSON), NotFound, "Work item not found: #9")
     refuses(town, lambda: control.cancel(town, "#1", PERSON, run="ffff"), NotFound, "Mission ffff not found")
     refuses(town, lambda: control.stop(town, "abc", PERSON), NotFound, "Mission abc not found", "tt mission list")
     assert control.cancel(town, "#1", PERSON, run=other.id[:8]).id == twin.id
     assert control.cancel(town, "2", PERSON, run=run.id).id == items[1].id
+
+
+def test_a_number_of_an_item_and_of_another_ones_issue(town: Town) -> None:
+    """It is not guessed which is meant; the number of an issue alone is one."""
+    run = make_mission()
+    items = [make_item(run, 1, source_ref="acme/web#9"), make_item(run, 2, source_ref="acme/web#1")]
+    put_mission(town, run, *items)
+    refuses(town, lambda: control.cancel(town, "1", PERSON), Conflict, "acme/web#9", "acme/web#1", "'#1'")
+    assert control.cancel(town, "9", PERSON).id == items[0].id
 
 
 def test_people_at_once(town: Town) -> None:

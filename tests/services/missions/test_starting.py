@@ -88,6 +88,8 @@ def test_issues_of_several_repositories(here: Town, github: GitHub) -> None:
     ("request_", "kind", "words"),
     [
         (StartRequest(), Invalid, "At least one --issue or --doc is required"),
+        (StartRequest(manifest="other.toml"), Invalid, "At least one --issue or --doc is required"),
+        (StartRequest(docs=("",)), NotFound, "'' does not exist"),
         (StartRequest(issues=("1", "99")), NotFound, "acme/web#99"),
         (StartRequest(issues=("one",)), Invalid, "'one'"),
         (StartRequest(issues=("4",)), Invalid, "pull request"),
@@ -98,7 +100,20 @@ def test_issues_of_several_repositories(here: Town, github: GitHub) -> None:
         (StartRequest(issues=("1",), manifest="bad.toml"), Invalid, "bad.toml"),
         (StartRequest(issues=("1",), manifest="other.toml"), Invalid, "'9' is not in the mission"),
     ],
-    ids=["nothing", "unknown", "word", "pull", "circle", "parallel", "doc", "manifest", "toml", "override"],
+    ids=[
+        "nothing",
+        "only a manifest",
+        "no path",
+        "unknown",
+        "word",
+        "pull",
+        "circle",
+        "parallel",
+        "doc",
+        "manifest",
+        "toml",
+        "override",
+    ],
 )
 def test_an_error_leaves_nothing(
     here: Town, github: GitHub, request_: StartRequest, kind: type[Exception], words: str

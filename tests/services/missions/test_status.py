@@ -46,9 +46,21 @@ def test_why_an_item_is_not_running(town: Town) -> None:
     stopped = replace(run, stopped_at=AT, state=MissionState.BLOCKED, blocked_reason="Stopped by user", remedy="resume")
     file = replace(file, run=stopped)
     assert status.why(file, told) == ("Stopped by user", "resume")
-    assert status.why(file, busy[0]) == (None, None)
+    at_work = ("runs to its end; what comes of it is taken up when the mission goes on", "resume")
+    assert status.why(file, busy[0]) == at_work
     idle = replace(file, run=run, items={ready.id: ready})
     assert status.why(idle, ready) == ("waits for a free agent", None)
+
+
+def test_why_an_item_waits_for_an_issue_that_cannot_be_read(town: Town) -> None:
+    """It says so, and what can be done."""
+    run = make_mission()
+    item = make_item(run, 1, outside=["acme/api#7"])
+    fields = {"kind": WatchKind.ISSUE_CLOSED, "target_ref": "acme/api#7", "state": "unreadable", "text": "not found"}
+    put_mission(town, run, item, watches=[make_watch(item, **fields)])
+    reason, remedy = status.why(file_now(town, run), item)
+    assert reason == "depends on acme/api#7, which cannot be read: not found"
+    assert remedy == f"give access to it, or tt mission cancel {item.id[:8]}"
 
 
 def test_the_shape_of_a_mission(town: Town) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from tinytown import clock, ids
 from tinytown.domain.mission import Mission, MissionState
+from tinytown.domain.states import TaskState
 from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import WorkItem, WorkStatus
 from tinytown.errors import Conflict, Invalid
@@ -19,6 +20,7 @@ from tinytown.services.caller import Caller
 from tinytown.services.missions import finding, steps
 from tinytown.services.missions.finding import Found
 from tinytown.store.missions import MissionFile
+from tinytown.store.tasks import read_task
 from tinytown.store.transaction import Transaction
 from tinytown.town import Town, change
 
@@ -57,11 +59,11 @@ def stop(town: Town, reference: str, caller: Caller, *, force: bool = False) -> 
         taken = running = 0
         for item in file.items.values():
             if item.status.has_task and item.task_id is not None:
-                if steps.cancel_task(town, tx, item.task_id, said, unless_begun=not force):
+                is_taken = steps.cancel_task(town, tx, item.task_id, said, unless_begun=not force)
+                if is_taken or force:
                     _without_task(tx, file, item, new, said)
-                    taken += 1
-                else:
-                    running += 1
+                taken += is_taken
+                running += not is_taken and _runs(town, item.task_id)
         steps.log(tx, "mission_failed" if force else "mission_stopped", said, new, old=run.state)
         return Stopped(new, taken, running)
 
@@ -213,6 +215,12 @@ def store_item(tx: Transaction, found: Found, new: WorkItem, kind: str, text: st
     steps.expect_mission(tx, found.file.raw, found.file.run)
     steps.save_item(tx, found.raw, new)
     steps.log(tx, kind, f"{new.source_ref}: {text}", found.file.run, new, old=found.item.status)
+
+
+def _runs(town: Town, task_id: str) -> bool:
+    """A round works on it; what has ended only waits to be taken up."""
+    task = read_task(town.store.tasks.raws([task_id])[0], task_id)
+    return task is not None and task.state is TaskState.RUNNING
 
 
 def _without_task(tx: Transaction, file: MissionFile, item: WorkItem, run: Mission, why: str) -> None:

@@ -9,6 +9,7 @@ from tinytown import ids
 from tinytown.domain.mission import Mission
 from tinytown.domain.work import WorkItem
 from tinytown.errors import Conflict, NotFound, brief
+from tinytown.missions import references
 from tinytown.store.missions import MissionFile
 from tinytown.town import Town
 
@@ -79,8 +80,8 @@ def item(town: Town, reference: str, run: str | None = None) -> Found:
     files = town.store.missions.files(live)
     found = _among(files, reference)
     if not found and (len(files) > 1 or not files) and reference.strip().isdecimal():
-        others = "several missions" if files else "no mission"
-        raise Conflict(f"There are {others} at work, and '{brief(reference)}' names no item of one.", _WITH_RUN)
+        others = "Several missions are" if files else "No mission is"
+        raise Conflict(f"{others} at work, and '{brief(reference)}' names no item of one.", _WITH_RUN)
     return _one(found or _among(town.store.missions.files(ended), reference), reference)
 
 
@@ -97,12 +98,14 @@ _WITH_RUN = "Name the mission: --run ID (see: tt mission list)"
 
 
 def _among(files: Iterable[MissionFile], reference: str) -> list[Found]:
-    """By number (of one mission), else by source, else by the beginning of the id."""
+    """By number (of one mission) or number of an issue, else by source, else by the beginning of the id."""
     text, all_files = reference.strip(), list(files)
     if text.isdecimal() and len(all_files) == 1:
-        numbered = [Found(file, i) for file in all_files for i in file.items.values() if i.number == int(text)]
-        if numbered:
-            return numbered
+        items = list(all_files[0].items.values())
+        issues = [i for i in items if _is_source(i.source_ref, f"#{text}") and references.is_reference(i.source_ref)]
+        numbered = [i for i in items if i.number == int(text)]
+        if found := [*numbered, *(i for i in issues if i not in numbered)]:
+            return [Found(all_files[0], i) for i in found]
     everything = [Found(file, i) for file in all_files for i in file.items.values()]
     named = [found for found in everything if _is_source(found.item.source_ref, text)]
     if named:
@@ -122,5 +125,8 @@ def _one(found: list[Found], reference: str, run: str | None = None) -> Found:
         raise NotFound(f"Work item not found: {brief(reference)}", f"See the items with: {see}")
     if len(found) > 1:
         some = ", ".join(f"{f.item.source_ref} ({ids.short(f.item.id)})" for f in found[:5])
-        raise Conflict(f"'{brief(reference)}' names several work items: {some}", "Give the beginning of its id.")
+        issue = f" or, for an issue, '#{reference.strip()}'" if reference.strip().isdecimal() else ""
+        raise Conflict(
+            f"'{brief(reference)}' names several work items: {some}", f"Give the beginning of its id{issue}."
+        )
     return found[0]

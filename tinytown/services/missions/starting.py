@@ -127,7 +127,7 @@ def _document(town: Town, given: str) -> Document:
 
 def _text(given: str) -> str:
     """The file's text. Raises NotFound, Forbidden, Invalid: no regular file, too long, no UTF-8."""
-    shown = brief(given)
+    shown = brief(given) or "''"
     try:
         fd = os.open(given, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

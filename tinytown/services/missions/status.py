@@ -11,7 +11,8 @@ from tinytown import ids
 from tinytown.domain.mission import Mission
 from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import WorkItem, WorkStatus
-from tinytown.missions import references
+from tinytown.errors import Unavailable
+from tinytown.missions import references, watching
 from tinytown.services import supervision
 from tinytown.services.missions import finding
 from tinytown.store.missions import MissionFile
@@ -49,11 +50,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What was asked for. `ended`: how many more there are. `is_supervised`: somebody works the missions off."""
+    """What was asked for. `ended`: how many more there are.
+
+    `is_supervised`: a supervisor runs. `stands_still`: nobody works on missions nevertheless; why, and what would help.
+    """
 
     reports: list[Report] = field(default_factory=list)
     ended: int = 0
     is_supervised: bool = True
+    stands_still: tuple[str, str] | None = None
 
 
 def one(town: Town, reference: str) -> Overview:
@@ -79,6 +84,8 @@ def why(file: MissionFile, item: WorkItem, at_work: int | None = None) -> tuple[
     `at_work` is what `busy` counts, for who asks about many items.
     """
     run, is_idle = file.run, not item.status.has_task and not item.status.is_terminal
+    if item.status.has_task and run.stopped_at is not None and not run.state.is_terminal:
+        return "runs to its end; what comes of it is taken up when the mission goes on", run.remedy
     if is_idle and (run.state.is_terminal or run.stopped_at is not None):
         return run.blocked_reason or "its mission has ended", run.remedy
     return (item.reason, item.remedy) if item.reason or not is_idle else _its_turn(file, item, at_work)
@@ -144,7 +151,22 @@ def _overview(town: Town, files: Iterable[MissionFile], ended: int = 0) -> Overv
         Report(file, names, missions.events(file.run.id, EVENTS_SHOWN), missions.notes(file.run.id, NOTES_SHOWN))
         for file in files
     ]
-    return Overview(reports, ended, supervision.is_running(town))
+    still = _stands_still(town) if any(report.run.is_active for report in reports) else None
+    return Overview(reports, ended, supervision.is_running(town), still)
+
+
+def _stands_still(town: Town) -> tuple[str, str] | None:
+    """The supervisor has given the scheduler up."""
+    try:
+        told = supervision.status(town)
+    except Unavailable:
+        return None
+    if told is None:
+        return None
+    reasons = [child["reason"] for child in told["children"] if child.get("kind") == "missions" and child.get("reason")]
+    if not reasons:
+        return None
+    return f"Nothing works on missions, it was given up: {reasons[0]}", f"To try again: kill -HUP {told['pid']}"
 
 
 def _its_turn(file: MissionFile, item: WorkItem, at_work: int | None) -> tuple[str, str | None]:
@@ -163,6 +185,11 @@ def _waits_for(file: MissionFile, item: WorkItem) -> tuple[str, str | None] | No
     if cancelled is not None:
         remedy = f"tt mission retry {ids.short(cancelled.id)}, or tt mission cancel {ids.short(item.id)}"
         return f"depends on {cancelled.source_ref}, which was cancelled", remedy
+    unread = {watch.target_ref: watch.text for watch in file.watches.values() if watch.state == watching.UNREADABLE}
+    for ref in item.outside:
+        if ref in unread:
+            remedy = f"give access to it, or tt mission cancel {ids.short(item.id)}"
+            return f"depends on {ref}, which cannot be read: {unread[ref]}", remedy
     outside = [ref for ref in item.outside if not _is_closed(file, ref)]
     waits = [other.source_ref for other in open_ones] + [f"{ref} (outside this mission)" for ref in outside]
     return (f"waits for {', '.join(waits)}", None) if waits else None

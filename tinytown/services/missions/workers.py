@@ -76,7 +76,8 @@ def _known(row: AgentRow, held_s: float, facts: Sequence[Any]) -> Known:
     takes = block not in _ASLEEP and wish.closed_at is None
     # An idle agent with a reason to be so cannot make its worktree ready.
     is_free = takes and block is None and is_quiet and agent.reason is None
-    return Known(row, Worker(agent.id, agent.name, agent.role_id, False, takes, is_free, load), held_s)
+    is_leaving = not takes and block is not Block.PAUSED
+    return Known(row, Worker(agent.id, agent.name, agent.role_id, False, takes, is_free, load, is_leaving), held_s)
 
 
 def _messages(texts: Iterable[str]) -> list[Message]:

@@ -1,0 +1,79 @@
+"""Scenarios: missions from start to end, with real agents, a supervisor and a GitHub; each ends with its history checked."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.github.server import GitHub
+from tests.support.running_town import RunningTown
+from tests.support.stage import REPOSITORY, Stage, make_player
+
+NewStage = Callable[..., Stage]
+_passed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether the test itself passed."""
+    report = yield
+    if report.when == "call":
+        item.stash[_passed] = report.passed
+    return report
+
+
+@pytest.fixture(scope="session")
+def player(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripted agent."""
+    return make_player(tmp_path_factory.mktemp("player"))
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """A GitHub of one's own, and a token for it."""
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    with GitHub() as server:
+        yield server
+
+
+@pytest.fixture
+def new_stage(request: pytest.FixtureRequest, tmp_path: Path, player: Path, github: GitHub) -> Iterator[NewStage]:
+    """A stage for one more mission, in the test's town, which starts with the first one's settings.
+
+    After a test that passed: each mission's history, the town's invariants, stop, nothing left.
+    """
+    made: list[Stage] = []
+    towns: list[RunningTown] = []
+
+    def make(**settings: Any) -> Stage:
+        if not towns:
+            given = {"github": {"api_url": github.api_url}, "mission": {"watch_interval_secs": 1}}
+            towns.append(RunningTown(tmp_path / "town", player, **given | settings))
+            root = towns[0].root
+            subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+            origin = f"{github.web_url}/{REPOSITORY}.git"
+            subprocess.run(["git", "remote", "add", "origin", origin], cwd=root, check=True)
+            towns[0].start()
+        made.append(Stage(towns[0], github, player))
+        return made[-1]
+
+    yield make
+    try:
+        if request.node.stash.get(_passed, False):
+            for stage in made:
+                stage.check()
+            for town in towns:
+                town.finish()
+    finally:
+        for town in towns:
+            town.close()
+
+
+@pytest.fixture
+def stage(new_stage: NewStage) -> Stage:
+    """A stage with the settings of most tests."""
+    return new_stage()
