@@ -39,16 +39,34 @@ def test_killed_after_its_verdict(stage: Stage) -> None:
     assert [len(stage.told("review", number)) for number in (1, 2)] == [1, 1]
 
 
-def test_ended_for_good(stage: Stage) -> None:
-    """`tt kill` in mid-work: its task goes to another one that fits."""
-    stage.issues("Implement login")
-    stage.opens(1, stage.pull(11, "success"), *HOLD)
-    stage.spawn("backend", "reviewer")
-    stage.start("--auto-merge", issues=(1,))
-    stage.until_touched("there")
+@pytest.mark.parametrize("when", [name for name, moment in MOMENTS.items() if moment.agent])
+def test_ended_for_good(stage: Stage, when: str) -> None:
+    """`tt kill` while it has the task: that goes to another one that fits."""
+    moment = MOMENTS[when]
+    moment.arrive(stage)
+    n = len(stage.given())
+    stage.tt.ok("kill", moment.agent, "--now")
     stage.tt.ok("spawn", "other")
-    stage.tt.ok("kill", "backend", "--now")
     stage.town.go()
     stage.until_state()
-    assert stage.given() == ["work 1", "work 1", "review 1"]
-    assert stage.item(1).authors == ["other"]
+    assert stage.given() == [*moment.given[:n], moment.given[n - 1], *moment.given[n:]]
+    assert stage.town.agent("other").name in {*stage.item(1).authors, stage.item(1).approved_by} or "verif" in when
+
+
+def test_its_author_has_gone(stage: Stage) -> None:
+    """What is to be put right later goes to another one."""
+    moment = MOMENTS["watched"]
+    moment.arrive(stage)
+    stage.tt.ok("kill", "backend")
+    stage.tt.ok("spawn", "other")
+    pull = stage.github.pulls["acme/web", 11]
+    stage.plays("fix", "touch fixing", "await go", "say pushed")
+    (check,) = pull.checks[pull.head]
+    check.status, check.conclusion = "completed", "failure"
+    stage.until_touched("fixing")
+    pull.push()
+    pull.check("build")
+    stage.town.go()
+    stage.until_state()
+    assert stage.given() == ["work 1", "verify 1", "review 1", "fix 1", "verify 1", "review 1"]
+    assert stage.item(1).authors == ["backend", "other"]

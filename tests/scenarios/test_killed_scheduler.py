@@ -11,6 +11,7 @@ from tinytown.domain.mission import MissionState
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
+OVER = "over"
 # What happens in the mission below, by the scheduler or while it works.
 EXPECTED = {
     "work_item_assigned work", "work_item_assigned verify", "work_item_assigned review", "work_item_assigned fix",
@@ -44,29 +45,38 @@ def arrange(stage: Stage) -> None:
     stage.start("--auto-merge", "--manifest", manifest, issues=(1, 2))
 
 
+def answer(stage: Stage, seen: set[str]) -> None:
+    """What others do: close the issue, push what turns the build green."""
+    control = stage.town.control
+    if "watch_opened" in seen:
+        stage.github.issues["acme/web", 9].state = "closed"
+    if (control / "fixing").exists() and not (control / "pushed").exists():
+        pull = stage.github.pulls["acme/web", 12]
+        pull.push()
+        pull.check("build")
+        stage.town.go("pushed")
+
+
 def test_killed_after_each_kind_of_decision(stage: Stage) -> None:
     """As soon as its event is there. What was given is what is given without any kill."""
     arrange(stage)
+    events = stage.town.town.store.events
     seen: set[str] = set()
     position = ["0-0"]
 
     def follow() -> bool:
-        """Kill it if something new has happened; answer the agents and the mission; True when all is over."""
-        new = []
-        for position[0], event in stage.town.town.store.events.after(position[0], 0.05):
-            if event.get("mission_id") == stage.mission_id:
-                new.append(kind_of(event))
-        if set(new) - seen and stage.file.run.state is not MissionState.COMPLETED:
-            seen.update(new)
-            stage.town.kill(stage.scheduler())
-        if "watch_opened" in seen:
-            stage.github.issues["acme/web", 9].state = "closed"
-        if (stage.town.control / "fixing").exists() and not (stage.town.control / "pushed").exists():
-            pull = stage.github.pulls["acme/web", 12]
-            pull.push()
-            pull.check("build")
-            stage.town.go("pushed")
-        return stage.file.run.state is MissionState.COMPLETED
+        """Kill it if something new has happened; True when all is over."""
+        heard = events.after(position[0], 0.05)
+        position[0] = heard[-1][0] if heard else position[0]
+        new = {kind_of(event) for _id, event in heard if event.get("mission_id") == stage.mission_id} - seen
+        seen.update(new)
+        if new and (scheduler := stage.town.wait(lambda: is_over() or stage.living_scheduler(), "a scheduler")) != OVER:
+            stage.town.kill(scheduler)
+        answer(stage, seen)
+        return is_over() == OVER
+
+    def is_over() -> str | None:
+        return OVER if stage.file.run.state is MissionState.COMPLETED else None
 
     stage.town.wait(follow, "the end of the mission", timeout=40.0)
     assert seen >= EXPECTED

@@ -26,8 +26,8 @@ def test_nobody_fits(stage: Stage, case: str) -> None:
         who = "security"
     if case == "a paused agent":
         stage.spawn("backend")
-        stage.tt.ok("pause", "backend")
-        reason, command = "backend would fit, but take no work now", "tt resume backend"
+        stage.tt.ok("interrupt", "backend")
+        reason, command = "backend would fit", "tt resume backend"
     stage.start("--no-reviewer", *options, issues=(1,))
     stage.until(1, WorkStatus.READY, reason)
     stage.until_state(MissionState.BLOCKED)
@@ -41,6 +41,19 @@ def test_nobody_fits(stage: Stage, case: str) -> None:
     stage.until_state()
     assert stage.given() == ["work 1"]
     assert stage.item(1).authors == [who]
+
+
+def test_an_agent_at_the_end_of_its_rounds(stage: Stage) -> None:
+    """The next item does not wait for ever for who has gone: the command that helps is named, and helps."""
+    stage.issues("Part A", "Part B")
+    stage.tt.ok("spawn", "backend", "--max-rounds", "1")
+    stage.start("--no-reviewer", issues=(1, 2))
+    stage.until(1, WorkStatus.DONE)
+    stage.until(2, WorkStatus.READY, " ")
+    stage.until_state(MissionState.BLOCKED)
+    stage.tt.ok(*stage.shown(2)["remedy"].partition(" (")[0].split()[1:])
+    stage.until_state()
+    assert stage.given() == ["work 1", "work 2"]
 
 
 def at_work_at_once(*stages: Stage) -> int:

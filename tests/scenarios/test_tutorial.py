@@ -18,7 +18,8 @@ def prepare(stage: Stage) -> None:
     stage.issues("Design auth API", "Implement auth endpoints", "Write auth tests")
     for number in (1, 2, 3):
         stage.opens(number, stage.pull(10 + number, "success"))
-    stage.spawn(*TEAM)
+    for name in TEAM:
+        stage.tt.ok("spawn", name, "--role", name)
 
 
 def test_people_merge(stage: Stage) -> None:

@@ -74,9 +74,9 @@ class Stage:
         self.plays("work", *before, f"say Opened {pull.url} for it", of=issue)
 
     def spawn(self, *names: str) -> None:
-        """Agents of the role that is their name, by `tt spawn`."""
+        """Agents of the role that is their name."""
         for name in names:
-            self.tt.ok("spawn", name, "--role", name)
+            self.town.spawn(name, role=name)
 
     def manifest(self, text: str) -> str:
         """Its path."""
@@ -141,16 +141,15 @@ class Stage:
         questions = [parse(text).payload.get("question", "") for text in mail]
         return [text for text in questions if text.startswith("[Mission help]") and self.mission_id[:8] in text]
 
+    def living_scheduler(self) -> Identity | None:
+        """The mission actor that holds the lease, if it lives."""
+        _host, pid, started = (self.town.town.store.agents.lease(NAME) or "::").rsplit(":", 2)
+        found = Identity.from_dict({"pid": pid, "started": started})
+        return found if processes.is_alive(found) else None
+
     def scheduler(self) -> Identity:
-        """The living mission actor, which holds the lease."""
-
-        def find() -> Identity | None:
-            token = self.town.town.store.agents.lease(NAME) or "::"
-            _host, pid, started = token.rsplit(":", 2)
-            found = Identity.from_dict({"pid": pid, "started": started})
-            return found if processes.is_alive(found) else None
-
-        found: Identity = self.town.wait(find, "a mission actor")
+        """The same, as soon as there is one."""
+        found: Identity = self.town.wait(self.living_scheduler, "a mission actor")
         return found
 
     # Waiting
@@ -162,7 +161,11 @@ class Stage:
             item = self.item(number)
             return item if item.status is status and reason in (item.reason or "") else None
 
-        found: WorkItem = self.town.wait(find, f"#{number} to be {status} {reason}")
+        try:
+            found: WorkItem = self.town.wait(find, f"#{number} to be {status} {reason}")
+        except AssertionError as error:
+            item = self.item(number)
+            raise AssertionError(f"{error}; it is {item.status}, {item.reason}, {item.remedy}") from None
         return found
 
     def until_given(self, what: str, times: int = 1) -> WorkItem:

@@ -43,7 +43,9 @@ def three_issues(github: GitHub) -> None:
     """Those of the tutorial."""
     github.issue("acme/web", 1, title="Design auth API", body="Design the schema.\n\n- login\n- logout")
     github.issue("acme/web", 2, title="Implement auth endpoints", body="Depends on #1.")
-    github.issue("acme/web", 3, title="Write auth tests", body="After #2, and blocked by acme/api#7.")
+    github.issue("acme/web", 3, title="Write auth tests", body="After #2, and blocked by acme/api#7. Requires #8.")
+    github.issue("acme/api", 7)
+    github.issue("acme/web", 8, state="closed")
 
 
 def test_three_issues(here: Town, github: GitHub) -> None:
@@ -66,11 +68,25 @@ def test_three_issues(here: Town, github: GitHub) -> None:
     assert items[0].body == "Design the schema.\n\n- login\n- logout"
     assert [i.depends_on for i in items] == [[], [items[0].id], [items[1].id]]
     assert items[2].outside == ["acme/api#7"]
+    assert done.warnings == ["acme/api#7 is open and not in the mission: acme/web#3 waits for it"]
     assert here.store.missions.active_ids() == [run.id]
     (event,) = events(here, "mission_started")
     assert (event["mission_id"], event["new_state"]) == (run.id, "running")
     assert here.store.missions.events(run.id, 9)[0]["text"] == "Started by user: 3 objective(s), 3 work item(s)"
     invariants.check(here, settled=False)
+
+
+def test_a_dependency_outside_that_cannot_be_read(here: Town, github: GitHub) -> None:
+    """An error that says who depends on it, and leaves nothing; a manifest may free the item."""
+    github.issue("acme/web", 1, body="Depends on #404.")
+    before = snapshot(here)
+    with pytest.raises(NotFound, match="acme/web#404") as refused:
+        starting.start(here, StartRequest(issues=("1",)), PERSON)
+    assert refused.value.remedy is not None
+    assert refused.value.remedy.startswith("acme/web#1 depends on it")
+    assert snapshot(here) == before
+    (here.root / "free.toml").write_text("[[overrides]]\nissue = 1\ndepends_on = []\n")
+    assert starting.prepare(here, StartRequest(issues=("1",), manifest="free.toml")).items[0].outside == []
 
 
 def test_issues_of_several_repositories(here: Town, github: GitHub) -> None:

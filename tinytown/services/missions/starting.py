@@ -74,7 +74,29 @@ def prepare(town: Town, request: StartRequest, say: Say | None = None) -> Prepar
         id=run_id, objectives=list(dict.fromkeys(refs)), created_at=at, updated_at=at, policy=policy,
         state=MissionState.RUNNING, repositories=sorted(homes | ({origin.lower()} if origin else set())),
     )  # fmt: skip
-    return Prepared(run, _with_documents(compiled), compiled.warnings, origin)
+    items, waits = _with_outside(town, _with_documents(compiled), say)
+    return Prepared(run, items, [*compiled.warnings, *waits], origin)
+
+
+def _with_outside(town: Town, items: list[WorkItem], say: Say | None) -> tuple[list[WorkItem], list[str]]:
+    """The items without issues outside the mission that are closed, and a line for each that is open.
+
+    Raises NotFound, Forbidden, ... for one that cannot be read.
+    """
+    users = {ref: item for item in reversed(items) for ref in item.outside}
+    found: dict[str, Issue] = {}
+    for ref, item in users.items():
+        try:
+            (found[ref],) = fetching.issues(town, [ref], say)
+        except (NotFound, Forbidden) as error:
+            remedy = f"{item.source_ref} depends on it; to start without: depends_on = [] in a --manifest"
+            raise type(error)(str(error), remedy) from error
+    lines = [
+        f"{ref} is open and not in the mission: {users[ref].source_ref} waits for it"
+        for ref in users
+        if found[ref].is_open
+    ]
+    return [replace(item, outside=[ref for ref in item.outside if found[ref].is_open]) for item in items], lines
 
 
 def start(town: Town, request: StartRequest, caller: Caller, say: Say | None = None) -> Prepared:
