@@ -257,6 +257,7 @@ class Run:
         self.violations += [f"given up, and no way forward: {line}" for line in last]
         after = verdict.read(self.world, self.accepted, limited=False)
         self.violations += after.violations
+        self.reading.dead |= after.dead  # also what lay with agents that were given up
 
     def _stop(self) -> None:
         """By the town's own command, after which nothing of it may live."""

@@ -1,4 +1,4 @@
-"""Scenarios: missions from start to end, with real agents, a supervisor and a GitHub; each ends with its history checked."""
+"""Scenarios: missions with real agents, a supervisor and a GitHub; each ends with its whole history checked."""
 
 from __future__ import annotations
 

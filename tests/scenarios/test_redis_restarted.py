@@ -10,7 +10,7 @@ from tests.support.stage import Stage
 pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 
-@pytest.mark.parametrize("when", ["work", "verification", "review", "fix assigned", "watched"])
+@pytest.mark.parametrize("when", ["work", "review", "fix assigned", "watched"])
 def test_killed_at(stage: Stage, when: str) -> None:
     """Agents and scheduler wait for it; nothing is given or done twice, and no watch is forgotten."""
     moment = MOMENTS[when]

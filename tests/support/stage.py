@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class Stage:
 
     # What there is
 
-    def issues(self, *titles: str, first: int = 1, chain: bool = True, **bodies: str) -> None:
+    def issues(self, *titles: str, first: int = 1, chain: bool = True) -> None:
         """Issues `first`, ...; in a `chain` each depends on the one before it."""
         for number, title in enumerate(titles, first):
             after = f"\n\nDepends on #{number - 1}." if chain and number > first else ""
