@@ -16,7 +16,7 @@ from pathlib import Path
 
 from chaos import quests, rest, script, verdict
 from chaos.commands import Callers
-from chaos.trouble import STATES, Trouble
+from chaos.trouble import Trouble
 from chaos.verdict import Accepted, Reading
 from chaos.witness import Witness
 from chaos.world import ROLE, ROUNDS, World
@@ -280,7 +280,7 @@ class Run:
         if not self.options.limited and (count := self.reading.events["agent_gave_up"]):
             found.append(f"{count} agents were given up, although restarts are not limited")
         if self.trouble_s >= ENOUGH_S:
-            missed = [(t, s) for t, states in STATES.items() for s in states if not self.trouble.kills[t, s]]
+            missed = self.trouble.missed()
             found += [f"no {target} was killed while {state}: the run proves too little" for target, state in missed]
             if not self.checks:
                 found.append("the keys were never looked at during the trouble: the run proves too little")

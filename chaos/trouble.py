@@ -39,7 +39,9 @@ STATES = {
 }
 FRESH_S = 0.03  # how long a model counts as starting
 HUNT_S = 0.5
+HUNT_SCHEDULER_S = 5.0  # there is one of it, and the supervisor takes it along whenever it is killed
 HUNTED = 0.5  # of the strikes at actors look for the state that was hit least
+MISSED = 0.1  # of the strikes are at a target that was not hit in each of its states yet
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,12 +56,16 @@ class Trouble:
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     spares_supervisor: bool = False
+    _is_over: bool = False
     _frozen: set[Identity] = field(default_factory=set)
     _due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def strike(self) -> None:
         """Do one thing at random, or what chance made impossible another time."""
         (name,) = self.choice.choices(list(STRIKES), list(STRIKES.values()))
+        missed = sorted({target for target, _state in self.missed()})
+        if missed and self.choice.random() < MISSED:
+            name = f"kill {self.choice.choice(missed)}"
         how, _, target = name.partition(" ")
         if self.spares_supervisor and target == "supervisor" and how != "stop":
             return
@@ -69,6 +75,11 @@ class Trouble:
             self._signal(how, target)
         else:
             getattr(self, f"_{how}_{target}")()
+
+    def missed(self) -> list[tuple[str, str]]:
+        """Targets and those of their states in which none was killed."""
+        every = [(target, state) for target, states in STATES.items() for state in states]
+        return [pair for pair in every if not self.kills[pair]]
 
     def hunt(self, name: str) -> None:
         """Kill this agent's actor whenever it lives: it is to be given up."""
@@ -92,6 +103,7 @@ class Trouble:
 
     def calm(self) -> None:
         """No more trouble: what was put off is done now."""
+        self._is_over = True
         for _at, act in self._due:
             act()
         self._due.clear()
@@ -204,22 +216,27 @@ class Trouble:
 
     def _kill_scheduler(self) -> None:
         """Deciding: it had the processor since the last look at it, a hundredth of a second ago."""
-        wanted, found = self._least("scheduler"), self.world.scheduler()
-        if found is None:
-            return
-        if wanted == "starting":
+        wanted = self._least("scheduler")
+        if wanted != "starting":
+            self._kill_scheduler_that_is(wanted, None, 0, time.monotonic() + HUNT_SCHEDULER_S)
+        elif (found := self.world.scheduler()) is not None:
             self._kill("scheduler", "waiting", found)
             self._kill_starting_scheduler(found, time.monotonic() + 2.0)
-        else:
-            self._kill_scheduler_that_is(wanted, found, _processor_ns(found), time.monotonic() + HUNT_S)
 
-    def _kill_scheduler_that_is(self, wanted: str, found: Identity, before: int, until: float) -> None:
-        spent = _processor_ns(found)
-        state = "deciding" if spent > before else "waiting"
-        if state == wanted or time.monotonic() >= until:
-            self._kill("scheduler", state, found)
+    def _kill_scheduler_that_is(self, wanted: str, found: Identity | None, before: int, until: float) -> None:
+        """Of one that was killed by something else meanwhile, the successor."""
+        is_late = self._is_over or time.monotonic() >= until
+        if found is None or not processes.is_alive(found):
+            if (found := self.world.scheduler()) is not None:
+                before = _processor_ns(found)
         else:
-            self._later(0.0, lambda: self._kill_scheduler_that_is(wanted, found, spent, until))
+            spent = _processor_ns(found)
+            state, before = "deciding" if spent > before else "waiting", spent
+            if state == wanted or is_late:
+                self._kill("scheduler", state, found)
+                return
+        if not is_late:
+            self._later(0.0, lambda: self._kill_scheduler_that_is(wanted, found, before, until))
 
     def _kill_starting_scheduler(self, old: Identity, until: float) -> None:
         found = self.world.scheduler()

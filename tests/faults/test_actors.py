@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.faults.conftest import NewTown
+from tests.support.cli import Tt
 from tests.support.running_town import RunningTown
 from tinytown import processes
 from tinytown.domain.states import AgentState, TaskState
@@ -201,6 +202,25 @@ def test_kill_of_an_agent_that_just_died(town: RunningTown) -> None:
     town.kill(actor)
     assert waiting.for_agent(town.town, "ann", 10) is AgentState.STOPPED
     assert town.task(task).state is TaskState.ASSIGNED
+
+
+def test_kill_of_an_agent_that_comes_up(town: RunningTown) -> None:
+    """Who waits for its start is told that somebody else has stopped it, and does not wait in vain."""
+    tt = Tt(town.root)
+    town.spawn("ann")
+    agents.kill(town.town, "ann")
+    waiting.for_agent(town.town, "ann", 10)
+    town.signal_supervisor(signal.SIGSTOP)  # or it would be up at once
+    with tt.running("restart", "ann") as restart:
+        wishes = town.town.store.agents
+        town.wait(lambda: wishes.all()[0].wish is not None, "the wish")
+        assert tt("kill", "ann").code == 0
+        _out, err = restart.communicate(timeout=15)
+    town.signal_supervisor(signal.SIGCONT)
+    assert (restart.returncode, err.splitlines()) == (
+        1,
+        ["Error: Somebody else stopped agent 'ann' before it was up.", "Start it again with: tt restart ann"],
+    )
 
 
 def test_kill_without_a_supervisor(town: RunningTown) -> None:

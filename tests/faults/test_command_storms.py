@@ -36,6 +36,7 @@ COMMANDS = {  # -> how often, `*` is an agent
     "prune --force": 2, "prune --all --force": 1, "reset --agents-only --force": 1, "backlog assign-all *": 3,
 }  # fmt: skip
 VICTIMS = {"actor": 8, "model": 6, "command": 6, "supervisor": 2, "redis": 2}
+ENDS = {0, 1, 124, -signal.SIGKILL}  # 124: what it waited for did not come, since something was killed
 SETTINGS = {
     "agent": {"max_attempts": 10_000, "retry_delay_s": 0.001},
     "supervisor": {"restart_intensity": 10_000, "backoff_s": 0.001, "backoff_max_s": 0.005, "grace_s": 2},
@@ -64,7 +65,7 @@ class Storm:
     def command(self) -> None:
         """Somebody types; what has ended, ended as commands do."""
         ended = [command for command in self.commands if command.poll() is not None]
-        assert {command.returncode for command in ended} <= {0, 1, -signal.SIGKILL}
+        assert {command.returncode for command in ended} <= ENDS
         self.commands = [command for command in self.commands if command not in ended]
         while len(self.commands) < AT_ONCE:
             (line,) = self.choice.choices(list(COMMANDS), list(COMMANDS.values()))
@@ -103,7 +104,7 @@ class Storm:
     def calm_down(self) -> None:
         """Every command ends; a supervisor of the test's own runs; every agent works again and has all the work."""
         for command in self.commands:
-            assert command.wait(40) in {0, 1, -signal.SIGKILL}
+            assert command.wait(40) in ENDS
         self.town.wait(lambda: self.town.town.store.agents.names() is not None, "Redis")
         if (running := supervision.process(self.town.town)) is not None:
             processes.send(running, signal.SIGTERM)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.github.server import GitHub
 from tests.support.running_town import RunningTown
-from tests.support.stage import REPOSITORY, Stage, make_player
+from tests.support.stage import REPOSITORY, Stage, make_player, watch_merges
 
 NewStage = Callable[..., Stage]
 _passed = pytest.StashKey[bool]()
@@ -34,10 +34,12 @@ def player(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
-    """A GitHub of one's own, and a token for it."""
+    """A GitHub of one's own, and a token for it. Whatever is merged there by the town must be green."""
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     with GitHub() as server:
+        unfit = watch_merges(server)
         yield server
+    assert not unfit, "\n".join(unfit)
 
 
 @pytest.fixture
@@ -68,6 +70,9 @@ def new_stage(request: pytest.FixtureRequest, tmp_path: Path, player: Path, gith
                 stage.check()
             for town in towns:
                 town.finish()
+        else:
+            for stage in made:
+                stage.tell()
     finally:
         for town in towns:
             town.close()

@@ -49,5 +49,5 @@ def test_the_town_merges(stage: Stage) -> None:
     stage.start("--auto-merge", issues=(1, 2, 3))
     stage.until_state()
     assert stage.given() == IN_ORDER
-    assert stage.github.count(method="PUT", path="/merge") == 3
+    assert stage.github.count(method="PUT", path="/repos/acme/web/pulls/1[123]/merge$") == 3
     assert {pull.merged_by for pull in stage.github.pulls.values()} == {"owner"}

@@ -329,12 +329,18 @@ def _scheduler(town: Town, seen: Snapshot, now: Living) -> Iterator[str]:
     if not seen.of("mission").get("active") or not supervision.is_running(town):
         if now.schedulers or now.askers:
             yield f"missions: {now.schedulers} and {now.askers} live, and nothing is to be done"
-        if lease is not None and supervision.is_running(town):
+        if lease is not None and _holder_lives(lease) and supervision.is_running(town):
             yield f"missions: none is active, and {lease} holds the lease"
     elif len(now.schedulers) != 1:
         yield f"missions: some are active, and schedulers are {now.schedulers}"
     elif lease is None or not lease.endswith(f":{now.schedulers[0].pid}:{now.schedulers[0].started}"):
         yield f"missions: lease {lease}, scheduler {now.schedulers[0]}"
+
+
+def _holder_lives(lease: str) -> bool:
+    """Of one that was killed as its last mission ended the lease lapses by itself."""
+    _host, pid, started = lease.rsplit(":", 2)
+    return processes.is_alive(Identity.from_dict({"pid": pid, "started": started}))
 
 
 def _alive(town: Town, seen: Snapshot, agent: Agent, wish: Wish) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.support.cli import Tt
-from tests.support.github.server import GitHub
+from tests.support.github.server import GitHub, Request
 from tests.support.github.state import Pull
 from tests.support.missions import file_now
 from tests.support.running_town import RunningTown, compile_stubborn
@@ -16,6 +18,7 @@ from tinytown import processes
 from tinytown.domain.message import parse
 from tinytown.domain.mission import Mission, MissionState
 from tinytown.domain.work import WorkItem, WorkStatus
+from tinytown.errors import TinytownError
 from tinytown.ids import SUPERVISOR_ID
 from tinytown.processes import Identity
 from tinytown.services.missions.lease import NAME
@@ -180,15 +183,40 @@ class Stage:
         """The mission has come to this state."""
         self.town.wait(lambda: self.file.run.state is state, f"the mission to be {state}")
 
+    def tell(self) -> None:
+        """Print where each item stands (pytest shows it for a test that failed)."""
+        with contextlib.suppress(TinytownError, AssertionError):
+            file = self.file
+            print("--- mission", file.run.state, file.run.blocked_reason, file.run.remedy)  # noqa: T201
+            for item in file.items.values():
+                print(item.source_ref, item.status, item.job, item.assigned_to, item.reason, sep=" | ")  # noqa: T201
+            for watch in file.watches.values():
+                print(watch.target_ref, watch.kind, watch.status, watch.state, watch.text, sep=" | ")  # noqa: T201
+
     def check(self) -> None:
         """What must hold of a mission's whole history."""
-        found = list(wrong(self))
+        found = list(wrong(self.file, self.events()))
         assert not found, "\n".join(found)
 
 
-def wrong(stage: Stage) -> Iterator[str]:
-    """Tasks given beside an open one or before their time, and gates that were skipped."""
-    file, events = stage.file, stage.events()
+def watch_merges(github: GitHub) -> list[str]:
+    """From now on, a line for each merge that the town asks for while a check of the commit is not green."""
+    found: list[str] = []
+
+    def look(request: Request) -> None:
+        if request.method == "PUT" and (named := re.search(r"/repos/(.+)/pulls/(\d+)/merge", request.path)):
+            pull = github.pulls[named[1], int(named[2])]
+            newest = {check.name: check.conclusion for check in pull.checks.get(pull.head, [])}
+            red = [name for name, conclusion in newest.items() if conclusion != "success"]
+            if red or (request.body or {}).get("sha") != pull.head:
+                found.append(f"{pull.url}: merged at {request.body}, head {pull.head}, not green: {red}")
+
+    github.before = look
+    return found
+
+
+def wrong(file: MissionFile, events: list[dict[str, Any]]) -> Iterator[str]:
+    """Tasks given beside an open one or before their time, and gates that were skipped; `events` are all of it."""
     for item in file.items.values():
         mine = [event for event in events if event.get("work_item_id") == item.id]
         yield from _tasks(item, mine)
@@ -219,7 +247,7 @@ def _gates(item: WorkItem, events: list[dict[str, Any]], file: MissionFile) -> I
     is_verified = is_approved = False
     for event in events:
         kind, text = event["event_type"].removeprefix("work_item_"), event["message"]
-        if kind in {"moved", "retried"} or (kind == "handed_in" and " handed in by " in text):
+        if kind == "moved" or (kind == "handed_in" and " handed in by " in text):
             is_verified = is_approved = False
         is_verified = is_verified or ": verified" in text
         if kind in {"approved", "rejected"}:

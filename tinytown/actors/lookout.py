@@ -49,12 +49,14 @@ class Lookout:
         self._retry = Backoff(RETRY_S, RETRY_MAX_S)
 
     def ask(self, looks: Iterable[Look]) -> None:
-        """Look at these, unless it is under way already."""
-        known = {lines.ref_of(q) for q in (*self._asked, *self._waiting) if isinstance(q, Look)}
+        """Look at these, unless it is under way already. The newest of several questions about one thing is asked."""
+        asked = {q.ref for q in self._asked if isinstance(q, Look)}
+        waiting = {q.ref: q for q in self._waiting if isinstance(q, Look)}
         for look in looks:
-            if look.ref not in known:
-                known.add(look.ref)
+            if look.ref not in asked:
+                self._waiting.pop(waiting.get(look.ref, look), None)
                 self._waiting[look] = None
+                waiting[look.ref] = look
 
     def merge(self, merges: Iterable[Merge]) -> None:
         """Merge these."""

@@ -195,7 +195,7 @@ class MissionActor:
             if isinstance(question, MergeRequest):
                 self._ticker.merged(ref_of(question), answer)
             else:
-                self._ticker.learn(ref_of(question), answer)
+                self._ticker.learn(question, answer)
             self._tick_at = 0.0
 
     def _away(self, error: Unavailable) -> None:

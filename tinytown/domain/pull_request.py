@@ -92,8 +92,10 @@ Answer = PullRequest | Issue | Failure
 class Look:
     """A question: the pull request at this URL, or the issue `owner/repo#N`.
 
-    `known`: ids of failed checks whose logs are not needed any more.
+    `known`: ids of failed checks whose logs are not needed any more. `submissions`: (work item id, when it was handed
+    in) of those that it is asked for; an answer says nothing of what was handed in after the question.
     """
 
     ref: str
     known: tuple[str, ...] = field(default=())
+    submissions: tuple[tuple[str, str], ...] = field(default=())

@@ -65,17 +65,23 @@ def _look(plan: Plan, snapshot: Snapshot, at: str) -> None:
     """Which targets are to be looked at now, each once, and when something is due next."""
     dues: list[str] = []
     known: dict[str, set[str]] = {}
+    submissions: dict[str, set[tuple[str, str]]] = {}
     for view in snapshot.missions:
         if not view.run.is_active:
             continue
         dues += [again for asked in view.run.asked.values() if (again := str(asked.get("again", "")))]
         for watch in view.watches.values():
             if watching.is_due(watch, at):
-                checks = _known_checks(view.items.get(watch.work_item_id))
+                item = view.items.get(watch.work_item_id)
+                checks = _known_checks(item)
+                if item is not None:
+                    submissions.setdefault(watch.target_ref, set()).add((item.id, item.submitted_at or ""))
                 known[watch.target_ref] = known.get(watch.target_ref, checks) & checks  # none that one still needs
             elif watch.status is not WatchStatus.DONE:
                 dues.append(watch.next_due_at)
-    plan.looks += [Look(ref, tuple(sorted(checks))) for ref, checks in known.items()]
+    plan.looks += [
+        Look(ref, tuple(sorted(checks)), tuple(sorted(submissions.get(ref, ())))) for ref, checks in known.items()
+    ]
     plan.wake_at = parse(min(dues)) if dues else None
 
 

@@ -103,7 +103,7 @@ def spawn(town: Town, request: SpawnRequest) -> Agent:
     _await_end_in_terminal(town, name)
     change(town.store, lambda tx: _register(town, tx, agent, request))
     if not request.foreground:
-        _start(town, agent.id, agent.name)
+        _start(town, agent)
     return agent
 
 
@@ -137,7 +137,7 @@ def restart(town: Town, reference: str, rounds: int = DEFAULT_ROUNDS, *, foregro
 
     agent = change(town.store, build)
     if not foreground:
-        _start(town, agent.id, agent.name)
+        _start(town, agent)
     return agent
 
 
@@ -303,15 +303,23 @@ def _take_over(town: Town, tx: Transaction, old: AgentRow, new: Agent) -> None:
     tx.event(_event("agent_replaced", f"Agent '{new.name}' takes over the mail of {ids.short(old.agent.id)}", new))
 
 
-def _start(town: Town, agent_id: str, name: str) -> None:
+def _start(town: Town, agent: Agent) -> None:
+    """`agent`: as it was wished. Raises Conflict when somebody else has taken the wish back, TimedOut."""
+    name = agent.name
     deadline = clock.monotonic() + UP_WITHIN_S
     rung = False
     while clock.monotonic() < deadline:
         # Again and again: who held the supervisor's lock a moment ago may have been a command, or on its way out.
         supervision.ensure_running(town)
         rung = rung or town.ring_supervisor()
-        if town.store.agents.lease(agent_id) is not None:
+        if town.store.agents.lease(agent.id) is not None:
             return
+        row = town.store.agents.row(agent.id)
+        if row is None or row.wish is None or row.wish.stop:
+            if row is not None and row.agent.epoch > agent.epoch:
+                return  # it was up, and has ended since
+            again = f"tt restart {name}" if row is not None else f"tt spawn {name}"
+            raise Conflict(f"Somebody else stopped agent '{name}' before it was up.", f"Start it again with: {again}")
         clock.sleep(0.005)
     raise TimedOut(
         f"Agent '{name}' is registered but did not come up within {UP_WITHIN_S:g} s.",

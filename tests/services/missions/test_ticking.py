@@ -392,17 +392,38 @@ def test_an_answer_changes_the_watches_of_its_target(town: Town, lease: Lease) -
     run, item = watched(town)
     ticker = Ticker(town, lease, Script())
     pull = PullRequest(URL, "abc", is_open=True, mergeable=True)
-    ticker.learn(URL, pull)
+    ticker.learn(Look(URL), pull)
     states = {watch.kind: watch.state for watch in file_now(town, run).watches.values()}
     assert states[WatchKind.MERGEABILITY] == "clean"
     first = events(town, "watch_changed")
     assert [event["work_item_id"] for event in first] == [item.id]
     checked = {w.last_check_at for w in file_now(town, run).watches.values()}
-    ticker.learn(URL, replace(pull, checks=()))
-    ticker.learn(URL, pull)
+    ticker.learn(Look(URL), replace(pull, checks=()))
+    ticker.learn(Look(URL), pull)
     assert len(events(town, "watch_changed")) <= len(first) + 1  # no checks, after a while, are so for good
     assert checked != {w.last_check_at for w in file_now(town, run).watches.values()}
     sound(town)
+
+
+def test_an_answer_is_of_what_was_handed_in_before_the_question(town: Town, lease: Lease) -> None:
+    """A fix was handed in while GitHub was asked: what it said is of before, and it is asked again."""
+    run = make_mission()
+    item = make_item(run, status=WorkStatus.BLOCKED, author="a", artifact_refs=[URL], submitted_at=clock.stamp())
+    watches = watching.open_watches(item, URL, run.policy, clock.now())
+    put_mission(town, run, item, watches=watches)
+    ticker = Ticker(town, lease)
+    (look,) = ticker.tick().looks
+    with writing(town) as tx:
+        later = item.having(clock.stamp(), submitted_at=clock.stamp())
+        steps.save_item(tx, file_now(town, run).raws[item.id], later)
+    ticker.memory.doubt_mission(run.id)
+    pull = PullRequest(URL, "abc", is_open=True, mergeable=True)
+    ticker.learn(look, pull)
+    assert {watch.state for watch in file_now(town, run).watches.values()} == {None}
+    (again,) = ticker.tick().looks
+    assert (again.ref, again.submissions) == (URL, ((item.id, later.submitted_at),))
+    ticker.learn(again, pull)
+    assert None not in {watch.state for watch in file_now(town, run).watches.values()}
 
 
 def test_an_answer_about_what_somebody_changed_is_learnt_again(town: Town, lease: Lease) -> None:
@@ -414,7 +435,7 @@ def test_an_answer_about_what_somebody_changed_is_learnt_again(town: Town, lease
     with writing(town) as tx:
         raw = file_now(town, run).raws[watch.id]
         steps.save_watch(tx, raw, watch.having(consecutive_failures=3))
-    ticker.learn(URL, PullRequest(URL, "abc", is_open=False, is_merged=True))
+    ticker.learn(Look(URL), PullRequest(URL, "abc", is_open=False, is_merged=True))
     assert {w.status for w in file_now(town, run).watches.values()} == {WatchStatus.DONE}
     assert item_now(town, item) == item
 
@@ -423,7 +444,7 @@ def test_a_merge_that_went_well_is_looked_at_soon(town: Town, lease: Lease) -> N
     """Its watches are due at once; one that was refused is said, and waits for its time."""
     run, _item = watched(town)
     ticker = Ticker(town, lease, Script())
-    ticker.learn(URL, PullRequest(URL, "abc", is_open=True, mergeable=True))
+    ticker.learn(Look(URL), PullRequest(URL, "abc", is_open=True, mergeable=True))
     ticker.merged(URL, Failure(URL, "it is protected"))
     (refused,) = (w for w in file_now(town, run).watches.values() if w.kind is WatchKind.MERGEABILITY)
     assert (refused.state, refused.text) == ("refused", "GitHub did not merge it: it is protected")
@@ -543,7 +564,7 @@ def test_a_watch_of_an_issue(town: Town, lease: Lease) -> None:
     item = make_item(run, outside=["acme/api#9"])
     watch = make_watch(item, kind=WatchKind.ISSUE_CLOSED, target_ref="acme/api#9")
     put_mission(town, run, item, watches=[watch])
-    Ticker(town, lease, Script()).learn("acme/api#9", Issue("acme/api#9", "t", "", "u", is_open=False))
+    Ticker(town, lease, Script()).learn(Look("acme/api#9"), Issue("acme/api#9", "t", "", "u", is_open=False))
     assert file_now(town, run).watches[watch.id].status is WatchStatus.DONE
     assert len(events(town, "watch_changed")) == 1
 

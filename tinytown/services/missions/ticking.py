@@ -75,11 +75,14 @@ class Ticker:
         self.memory.note_waiting()
         return Tick(plan.looks, merges, plan.wake_at, again=bool(plan.decisions))
 
-    def learn(self, ref: str, answer: Answer) -> None:
-        """Note what GitHub answered about `ref` in the watches of it. A change is an event, a mere look is none."""
+    def learn(self, look: Look, answer: Answer) -> None:
+        """Note what GitHub answered in the watches of the target. A change is an event, a mere look is none.
+
+        It counts for what was handed in before the question; the rest stays due, and is asked for again.
+        """
         for _ in range(PASSES):
             self.memory.refresh()
-            if all(self._learn(known, ref, answer) for known in list(self.memory.missions.values())):
+            if all(self._learn(known, look, answer) for known in list(self.memory.missions.values())):
                 return
 
     def merged(self, ref: str, answer: Answer) -> None:
@@ -180,13 +183,16 @@ class Ticker:
 
     # Answers of GitHub
 
-    def _learn(self, known: Known, ref: str, answer: Answer) -> bool:
+    def _learn(self, known: Known, look: Look, answer: Answer) -> bool:
         """In one mission, item by item; False when somebody was quicker."""
+        ref, submissions = look.ref, dict(look.submissions)
         by_item: dict[str, list[Watch]] = {}
         for watch in _watches(known, ref):
             by_item.setdefault(watch.work_item_id, []).append(watch)
         for item_id, watches in by_item.items():
             item = known.view.items.get(item_id)
+            if item is not None and submissions.get(item_id, item.submitted_at or "") != (item.submitted_at or ""):
+                continue
             learnt = watching.learn(answer, watches, item, known.view.run.policy, clock.now())
             changed = [watch for watch in learnt if watch != known.view.watches[watch.id]]
             news = [watch for watch in changed if _finding(watch) != _finding(known.view.watches[watch.id])]
