@@ -111,6 +111,11 @@ def lookup(name: str, config: Config) -> ModelCli:
     raise _unknown(name, config)
 
 
+def names(config: Config) -> list[str]:
+    """Presets and the user's own, by name."""
+    return sorted({*PRESETS, *config.agent_clis})
+
+
 def check_exists(cli: ModelCli) -> None:
     """Raise NotFound when the command cannot be executed. Of a shell command only the shell is known."""
     path = cli.env.get("PATH") or os.environ.get("PATH", os.defpath)
@@ -187,7 +192,7 @@ def _which(command: str, path: str, workdir: str | None = None) -> str | None:
 def _unknown(name: str, config: Config) -> Invalid:
     import difflib  # noqa: PLC0415  only an error needs it
 
-    known = sorted({*PRESETS, *config.agent_clis})
+    known = names(config)
     near = difflib.get_close_matches(name, known, n=1)
     remedy = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}. Or give a command in quotes."
     return Invalid(f"Unknown CLI '{name}'.", remedy)

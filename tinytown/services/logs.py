@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tinytown import clock, ids, logs
+from tinytown.domain.task import Task
 from tinytown.errors import Invalid, NotFound
 from tinytown.town import Town
 
@@ -42,6 +43,20 @@ def round_path(town: Town, name: str, number: int) -> Path:
         known = f"Rounds with a log: {numbers[0]} to {numbers[-1]}" if numbers else "It has had no round yet."
         raise NotFound(f"Agent '{name}' has no log of round {number}.", known)
     return path
+
+
+def round_of_task(town: Town, task: Task) -> tuple[str, int]:
+    """Agent and number of the round that works on the task, or worked on it last. Raises NotFound."""
+    owner, _, rest = (task.ended_by or "").partition(":")
+    number = rest.rpartition(":")[2]
+    row = town.store.agents.row(owner if number else task.assigned_to or "")
+    if row is not None and number.isdecimal():
+        return row.agent.name, int(number)
+    entry = town.journal(row.agent.name).last_round() if row is not None else None
+    if row is None or entry is None or entry.agent_id != row.agent.id or entry.task_id != task.id:
+        short = ids.short(task.id)
+        raise NotFound(f"No round has worked on task {short}.", f"See why with: tt why {short}")
+    return row.agent.name, entry.number
 
 
 def tail(path: Path, lines: int) -> bytes:

@@ -1,0 +1,85 @@
+"""Errors as problem documents (RFC 9457): what went wrong in one line, and what helps."""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from tinytown.errors import TinytownError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "https://tinytown.dev/errors/"
+STATUS = {"not_found": 404, "conflict": 409, "invalid": 400, "forbidden": 403, "unavailable": 503, "timeout": 504}
+RETRY_AFTER_S = "1"
+_log = logging.getLogger("tinytown.townhall")
+
+
+class Problem(BaseModel):
+    """What every error answers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    remedy: str | None = None
+    request_id: str | None = None
+
+
+def answer(
+    request: Request, status: int, detail: str, remedy: str | None = None, headers: dict[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:  # fmt: skip
+    """A problem document."""
+    shown = {
+        "type": f"{TYPE}{status}",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "remedy": remedy,
+        "request_id": getattr(request.state, "request_id", None),
+        **more,
+    }
+    kept = {name: value for name, value in shown.items() if value is not None}
+    return JSONResponse(kept, status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app so."""
+    app.add_exception_handler(TinytownError, _of_the_town)
+    app.add_exception_handler(RequestValidationError, _of_the_input)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _of_the_town(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TinytownError)
+    status = STATUS.get(error.kind, 500)
+    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else None
+    return answer(request, status, str(error), error.remedy, headers)
+
+
+async def _of_the_input(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in error.errors()]
+    first = f"{'.'.join(found[0]['where'][1:]) or 'body'}: {found[0]['what']}" if found else "The input is not valid."
+    return answer(request, 422, first, errors=found)
+
+
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return answer(request, error.status_code, str(error.detail), headers=headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unexpected %s: %s", type(error).__name__, error, exc_info=error)
+    return answer(request, 500, "Something unexpected went wrong; the town hall's log says what.")
