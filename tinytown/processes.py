@@ -225,6 +225,19 @@ def cpu_and_memory(pid: int) -> tuple[float, int]:
     return 0.0, 0
 
 
+def usage(pid: int) -> tuple[float, int] | None:
+    """CPU seconds (of children that ended, too) and resident bytes of a process and all below it; None when it is gone.
+
+    Memory that several share is counted in each.
+    """
+    own = _stat(pid)
+    if own is None:
+        return None
+    rows = [own, *(stat for below in descendants(pid) if (stat := _stat(below.pid)) is not None)]
+    ticks = sum(int(number) for row in rows for number in row[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK"), sum(int(row[21]) for row in rows) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):

@@ -11,7 +11,9 @@ from tinytown.domain.states import TASK_RETRY, TASK_TRANSITIONS, TaskState, Tran
 
 PLAN_TAG = "plan:"  # what follows is the task's id in tasks.toml
 MISSION_TAG = "mission-work-item"  # beside it, what the task is for: `mission-task:<job>`, and of what
-VERIFY_TAG = "mission-task:verify"
+JOB_TAG = "mission-task:"
+VERIFY_TAG = f"{JOB_TAG}verify"
+RUN_TAG = "mission:"
 ITEM_TAG = "work-item:"
 
 
@@ -52,7 +54,7 @@ class Task(Record):
     @property
     def plan_id(self) -> str | None:
         """Its id in tasks.toml, if it came from there."""
-        return next((tag.removeprefix(PLAN_TAG) for tag in self.tags or [] if tag.startswith(PLAN_TAG)), None)
+        return self._tagged(PLAN_TAG)
 
     @property
     def is_of_mission(self) -> bool:
@@ -60,9 +62,19 @@ class Task(Record):
         return MISSION_TAG in (self.tags or [])
 
     @property
+    def job(self) -> str | None:
+        """What the scheduler gave it for: work, fix, verify or review."""
+        return self._tagged(JOB_TAG)
+
+    @property
+    def mission_id(self) -> str | None:
+        """The mission that it belongs to."""
+        return self._tagged(RUN_TAG)
+
+    @property
     def work_item(self) -> str | None:
         """The id of the item of a mission that it is for."""
-        return next((tag.removeprefix(ITEM_TAG) for tag in self.tags or [] if tag.startswith(ITEM_TAG)), None)
+        return self._tagged(ITEM_TAG)
 
     @property
     def is_verification(self) -> bool:
@@ -131,6 +143,9 @@ class Task(Record):
             ended_by=None,
             attempts=0,
         )
+
+    def _tagged(self, head: str) -> str | None:
+        return next((tag.removeprefix(head) for tag in self.tags or [] if tag.startswith(head)), None)
 
     def _moved(self, state: TaskState, at: str, **changes: Any) -> Self:
         return replace(self, state=advance(self.state, state, TASK_TRANSITIONS), updated_at=at, **changes)

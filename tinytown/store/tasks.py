@@ -49,6 +49,11 @@ class Tasks:
         answers = self._store.read(*(("ZRANGE", self._keys.tasks(state), 0, -1) for state in states))
         return [task_id for answer in answers for task_id in answer]
 
+    def newest(self, states: Iterable[TaskState], most: int) -> list[str]:
+        """Ids of tasks in these states, state by state; of each state the `most` that were made last, newest first."""
+        answers = self._store.read(*(("ZREVRANGE", self._keys.tasks(state), 0, most - 1) for state in states))
+        return [task_id for answer in answers for task_id in answer]
+
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state."""
         states = list(TaskState)

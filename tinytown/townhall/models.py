@@ -509,3 +509,40 @@ class Pulled(Shape):
     tasks: int
     changed: int
     added: int
+
+
+class Need(Shape):
+    """What only a person can do. `behind`: how much work waits for it; `actions`: verbs that may help."""
+
+    id: str
+    kind: str
+    title: str
+    reason: str
+    remedy: str | None
+    agent: str | None
+    task_id: str | None
+    mission_id: str | None
+    item_id: str | None
+    letter_id: str | None
+    since: str | None
+    behind: int
+    actions: list[str]
+
+
+class Overview(Shape):
+    """The town for people. `tasks`: newest change first; `last_event`: from where the stream goes on."""
+
+    town: str
+    root: str
+    at: str
+    last_event: str
+    redis: Redis
+    supervisor: Supervisor
+    conductor: dict[str, int]
+    counts: dict[str, int]
+    needs: list[Need]
+    agents: list[Agent]
+    tasks: list[dict[str, Any]]
+    missions: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    done_hidden: int

@@ -144,15 +144,21 @@ def watch_shape(watch: Watch) -> dict[str, Any]:
     return {name: value for name, value in watch.to_dict().items() if name != "report"}
 
 
+def reports(town: Town, mission_ids: list[str]) -> list[Report]:
+    """These missions, without their lines and notes."""
+    names = {agent_id: name for name, agent_id in town.store.agents.names().items()}
+    return [Report(file, names) for file in town.store.missions.files(mission_ids)]
+
+
 def _overview(town: Town, files: Iterable[MissionFile], ended: int = 0) -> Overview:
     names = {agent_id: name for name, agent_id in town.store.agents.names().items()}
     missions = town.store.missions
-    reports = [
+    found = [
         Report(file, names, missions.events(file.run.id, EVENTS_SHOWN), missions.notes(file.run.id, NOTES_SHOWN))
         for file in files
     ]
-    still = _stands_still(town) if any(report.run.is_active for report in reports) else None
-    return Overview(reports, ended, supervision.is_running(town), still)
+    still = _stands_still(town) if any(report.run.is_active for report in found) else None
+    return Overview(found, ended, supervision.is_running(town), still)
 
 
 def _stands_still(town: Town) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from tinytown.domain.event import task_changed
 from tinytown.domain.message import Priority
 from tinytown.domain.pull_request import Answer, Failure, Look
 from tinytown.domain.states import TaskState
-from tinytown.domain.task import MISSION_TAG, Task
+from tinytown.domain.task import ITEM_TAG, JOB_TAG, MISSION_TAG, RUN_TAG, Task
 from tinytown.domain.watch import Watch, WatchKind, WatchStatus
 from tinytown.domain.work import WorkItem
 from tinytown.errors import EpochLost
@@ -167,7 +167,7 @@ class Ticker:
         tx.expect_field(tx.keys.wanted, row.agent.id, row.wish_raw, f"wish {row.agent.id}")
         at = clock.stamp()
         item_id = decision.item.id if decision.item is not None else ""
-        tags = [MISSION_TAG, f"mission-task:{new.job}", f"mission:{known.view.run.id}", f"work-item:{item_id}"]
+        tags = [MISSION_TAG, f"{JOB_TAG}{new.job}", f"{RUN_TAG}{known.view.run.id}", f"{ITEM_TAG}{item_id}"]
         fresh = Task(id=new.id, description=new.description, created_at=at, updated_at=at, tags=tags)
         task = fresh.assigned(row.agent.id, ids.SUPERVISOR_ID, at)
         tx.save_task(None, task)

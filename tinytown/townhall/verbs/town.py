@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinytown import __version__
-from tinytown.services import shapes, status
+from tinytown.services import overview, shapes, status
 from tinytown.townhall import models
 from tinytown.townhall.verbs.registry import GET, Visit, verb
 
@@ -20,3 +20,9 @@ def get(visit: Visit) -> models.Town:
 def get_status(visit: Visit, deep: bool = False) -> models.Status:
     """The town at a glance: Redis, supervisor, agents, mail, tasks. With `deep` the last activity of each agent."""
     return models.Status(**shapes.town(status.read(visit.town), deep=deep))
+
+
+@verb("town.overview", GET, "/v1/overview", "top")
+def get_overview(visit: Visit) -> models.Overview:
+    """All that the page shows: what needs a person, tasks by what must happen next, agents, missions, events."""
+    return models.Overview(**overview.read(visit.town))
