@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +17,12 @@ from tinytown import clock, processes
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.task import Task
 from tinytown.domain.work import WorkStatus
+from tinytown.errors import TinytownError
 from tinytown.journal import ActorEntry
-from tinytown.services import backlog, messages, overview, steering, tasks
+from tinytown.services import agents, backlog, messages, overview, steering, tasks
 from tinytown.services.caller import Caller
+from tinytown.services.overview import live
+from tinytown.services.overview.live import Live
 from tinytown.services.plan.pushing import push
 from tinytown.town import Town
 
@@ -157,10 +162,62 @@ def test_agents(supervised: Town) -> None:
 
 def test_the_newest_of_what_is_done(supervised: Town) -> None:
     """Done tasks are cut off, and counted."""
-    for number in range(overview.DONE_MOST + 3):
+    for number in range(live.DONE_MOST + 3):
         task = backlog.add(supervised, f"task {number}", [], PERSON)
         tasks.complete(supervised, task.id, None, PERSON)
     seen = overview.read(supervised)
-    assert (len(seen["tasks"]), seen["done_hidden"]) == (overview.DONE_MOST, 3)
+    assert (len(seen["tasks"]), seen["done_hidden"]) == (live.DONE_MOST, 3)
     assert {one["state"] for one in seen["tasks"]} == {TaskState.COMPLETED}
     assert "task 0" not in {one["title"] for one in seen["tasks"]}
+
+
+def test_only_what_changed(supervised: Town) -> None:
+    """After the first look: the rows that events name, those that rest on them, and what is gone; else nothing."""
+    town = supervised
+    alive(town, "ann")
+    alive(town, "bob")
+    given = tasks.assign(town, "ann", "work", PERSON)
+    other = backlog.add(town, "other", [], PERSON)
+    seen = Live(town)
+    assert len(seen.read()["tasks"]) == 2
+    quiet = seen.changes()
+    assert [quiet[part] for part in ("tasks", "agents", "missions", "events", "tasks_gone")] == [[]] * 5
+    assert "needs" not in quiet
+    steering.interrupt(town, "ann", PERSON)
+    changed = seen.changes()
+    assert [(row["id"], row["reason"]) for row in changed["tasks"]] == [(given.id, "agent 'ann' is paused")]
+    assert [row["name"] for row in changed["agents"]] == ["ann"]
+    tasks.fail(town, other.id, "no", PERSON)
+    changed = seen.changes()
+    assert [row["column"] for row in changed["tasks"]] == ["needs_you"]
+    assert [need["task_id"] for need in changed["needs"]] == [other.id]
+    assert changed["last_event"] == changed["events"][-1]["id"]
+
+
+def test_a_kept_overview_is_a_fresh_one(supervised: Town) -> None:
+    """Whatever happens, what is kept and brought up to date is what one would read anew."""
+    town, dice = supervised, random.Random(3)  # noqa: S311
+    for name in ("ann", "bob"):
+        alive(town, name, role_id="dev")
+    kept = Live(town)
+    kept.read()
+    ids = [backlog.add(town, f"task {n}", ["dev"] if n % 2 else [], PERSON).id for n in range(6)]
+    for _ in range(60):
+        task_id, name = dice.choice(ids), dice.choice(["ann", "bob"])
+        with contextlib.suppress(TinytownError):
+            dice.choice(
+                [
+                    lambda t=task_id, n=name: backlog.claim(town, t, n, PERSON),
+                    lambda t=task_id: tasks.complete(town, t, "done", PERSON),
+                    lambda t=task_id: tasks.fail(town, t, "no", PERSON),
+                    lambda t=task_id: tasks.retry(town, t, PERSON),
+                    lambda t=task_id: backlog.remove(town, t),
+                    lambda n=name: messages.send(town, n, "hello", PERSON),
+                    lambda n=name: agents.kill(town, n),
+                    lambda n=name: messages.send(town, "conductor", f"{n} asks", PERSON, kind="query"),
+                ]
+            )()
+        mine, fresh = kept.read(), overview.read(town)
+        for row in (*mine["agents"], *fresh["agents"]):
+            del row["cpu_s"], row["memory_bytes"]
+        assert mine | {"at": ""} == fresh | {"at": ""}

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinytown import clock, ids
-from tinytown.errors import AgentNotFound, NotFound, RedisAway, brief
+from tinytown.errors import AgentNotFound, Invalid, NotFound, RedisAway, brief
 from tinytown.services import agents, tasks
 from tinytown.store.events import NEVER
 from tinytown.town import Town
 
 WAIT_S = 1.0
 TRY_AGAIN_S = 0.25
+_PLACES = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,24 @@ def newest(town: Town, count: int, wanted: Filter) -> tuple[list[Entry], str]:
         if wanted.takes(event):
             found.append(Entry(entry_id, event))
     return found[::-1], end or NEVER
+
+
+def place(text: str) -> tuple[int, int]:
+    """A place in the stream as numbers that can be compared. Raises Invalid."""
+    ms, _, number = text.partition("-")
+    try:
+        found = int(ms), int(number or 0)
+    except ValueError:
+        found = (-1, -1)
+    if not all(0 <= part < _PLACES for part in found) or not text.isascii() or not ms.isdecimal():
+        raise Invalid(f"No place in the stream of events: {brief(text)}", "Give the id of an event, or 0.")
+    return found
+
+
+def is_lost(town: Town, after: str) -> bool:
+    """What happened right after this place is not in the stream (any more). 0-0 is before all that there is."""
+    oldest, newest = town.store.events.span()
+    return after != NEVER and not place(oldest) <= place(after) <= place(newest)
 
 
 def follow(town: Town, after: str, wanted: Filter) -> Iterator[Entry | None]:

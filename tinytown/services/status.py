@@ -7,6 +7,7 @@ tuples: a frozen dataclass takes a millisecond to be made.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tinytown import processes
@@ -81,8 +82,8 @@ class TownStatus(NamedTuple):
         return 0 if self.supervisor else sum(agent.waits_for_supervisor for agent in self.agents)
 
 
-def read(town: Town, *, tasks: bool = False) -> TownStatus:
-    """Look at everything; with `tasks` at each task, too. Raises RedisAway."""
+def read(town: Town, *, tasks: bool = False, only: Collection[str] | None = None) -> TownStatus:
+    """Look at everything; with `tasks` at each task, too; of the agents at those with these ids. Raises RedisAway."""
     keys, states = town.store.keys, list(TaskState)
     names, wanted, info, backlog, conductor, missions, *counts = town.store.read(
         ("HGETALL", keys.agents),
@@ -97,7 +98,7 @@ def read(town: Town, *, tasks: bool = False) -> TownStatus:
         town=town,
         server=ServerInfo.from_info(info),
         supervisor=supervision.process(town),
-        agents=_agents(town, names, wanted),
+        agents=_agents(town, {n: i for n, i in names.items() if only is None or i in only}, wanted),
         counts=dict(zip(states, counts, strict=True)),
         backlog=backlog,
         conductor=conductor,

@@ -126,7 +126,7 @@ def _not_yet(scene: Scene, owner: AgentStatus) -> tuple[str, str | None]:
 
 
 def _pending(scene: Scene, task: Task) -> Standing:
-    others = [scene.by_id[i] for i in task.depends_on or () if i in scene.by_id]
+    others = [scene.tasks[i] for i in task.depends_on or () if i in scene.tasks]
     unmet = [other for other in others if other.state is not TaskState.COMPLETED]
     stuck = next((other for other in unmet if other.state.is_terminal), None)
     if stuck is not None:

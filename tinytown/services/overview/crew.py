@@ -19,15 +19,20 @@ _TAIL = 2048  # bytes
 _TIME = re.compile(r"^\d\d:\d\d:\d\d ")
 
 
-def member(town: Town, scene: Scene, status: AgentStatus) -> dict[str, Any]:
-    """One agent. `cpu_s` is what its processes used so far: two reads make a rate."""
-    shape, record = shapes.agent(status), status.agent
+def member(scene: Scene, status: AgentStatus) -> dict[str, Any]:
+    """One agent, but for its vitals."""
+    task = scene.tasks.get(status.agent.current_task or "")
+    return shapes.agent(status) | {"task": {"id": task.id, "title": cards.title(task)} if task is not None else None}
+
+
+def vitals(town: Town, status: AgentStatus) -> dict[str, Any]:
+    """What changes without an event. `cpu_s` is what its processes used so far: two reads make a rate."""
+    record = status.agent
     is_at_work = record.state is AgentState.WORKING
-    task = scene.by_id.get(record.current_task or "")
     age, line = _last_output(town, record.name)
     used = processes.usage(status.process.pid) if status.process is not None else None
-    return shape | {
-        "task": {"id": task.id, "title": cards.title(task)} if task is not None else None,
+    return {
+        "id": record.id,
         "run_s": clock.seconds_since(record.last_active_at) if is_at_work and record.last_active_at else None,
         "output_age_s": age,
         "last_output": line,

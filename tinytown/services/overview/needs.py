@@ -9,6 +9,7 @@ from tinytown import ids
 from tinytown.domain.message import Sort
 from tinytown.domain.record import load
 from tinytown.domain.states import AgentState, TaskState
+from tinytown.domain.task import Task
 from tinytown.services import messages
 from tinytown.services.missions.status import Report
 from tinytown.services.obstacles import counted, shown
@@ -21,10 +22,10 @@ _BY_HAND = {"auth_failed": "log in to '{}'", "not_found": "install '{}', or corr
 Need = dict[str, Any]
 
 
-def of(town: Town, scene: Scene) -> list[Need]:
-    """All of it, most work behind it first."""
+def of(town: Town, scene: Scene, stuck: list[Task]) -> list[Need]:
+    """All of it, most work behind it first. `stuck`: the tasks in the column of what needs a person."""
     found = [
-        *_supervisor(scene), *_clis(scene), *_missions(scene), *_agents(scene), *_tasks(scene),
+        *_supervisor(scene), *_clis(scene), *_missions(scene), *_agents(scene), *_tasks(scene, stuck),
         *_letters(town, scene), *_mail(town, scene),
     ]  # fmt: skip
     return sorted(found, key=lambda need: (-need["behind"], need["since"] or "", need["id"]))
@@ -113,12 +114,12 @@ def _agents(scene: Scene) -> Iterator[Need]:
         )  # fmt: skip
 
 
-def _tasks(scene: Scene) -> Iterator[Need]:
+def _tasks(scene: Scene, stuck: list[Task]) -> Iterator[Need]:
     """Failed lately, or open and nobody's, or waiting for what will not come."""
-    for task in scene.tasks:
-        column, reason, remedy = cards.standing(scene, task)
+    for task in stuck:
+        _column, reason, remedy = cards.standing(scene, task)
         owner = scene.agents.get(task.assigned_to or "")
-        if column != cards.NEEDS_YOU or (task.state is TaskState.ASSIGNED and owner is not None):
+        if task.state is TaskState.ASSIGNED and owner is not None:
             continue  # the agent that has ended is told of once, not with each of its tasks
         is_over = task.state.is_terminal
         yield _need(
@@ -137,7 +138,7 @@ def _letters(town: Town, scene: Scene) -> Iterator[Need]:
         for letter in town.store.inboxes.dead(one.agent.id)[-left:]:
             left -= 1
             message = letter.message
-            task = scene.by_id.get(message.task_id or "") if message is not None else None
+            task = scene.tasks.get(message.task_id or "") if message is not None else None
             if task is not None and task.state not in WAITING:
                 continue
             identifier = messages.letter_id(letter)

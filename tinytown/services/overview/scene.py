@@ -16,11 +16,11 @@ WAITING = (TaskState.PENDING, TaskState.ASSIGNED)
 
 @dataclass(frozen=True)
 class Scene:
-    """One moment. `tasks`: newest change first; `holds`: the stored holds of CLIs, by name."""
+    """One moment. `tasks` by id; `holds`: the stored holds of CLIs, by name."""
 
     at: str
     status: TownStatus
-    tasks: list[Task]
+    tasks: dict[str, Task]
     missions: list[Report]
     holds: dict[str, str]
     auto_claim: bool
@@ -31,11 +31,6 @@ class Scene:
         return {one.agent.id: one for one in self.status.agents}
 
     @cached_property
-    def by_id(self) -> dict[str, Task]:
-        """Tasks by id."""
-        return {task.id: task for task in self.tasks}
-
-    @cached_property
     def roles(self) -> set[str]:
         """Roles of agents that run, or are to."""
         return {one.agent.role_id for one in self.status.agents if one.agent.role_id and one.row.wish is not None}
@@ -43,13 +38,13 @@ class Scene:
     @cached_property
     def load(self) -> Counter[str]:
         """How many tasks wait for each agent, by id."""
-        return Counter(task.assigned_to for task in self.tasks if task.assigned_to and task.state in WAITING)
+        return Counter(task.assigned_to for task in self.tasks.values() if task.assigned_to and task.state in WAITING)
 
     @cached_property
     def behind(self) -> dict[str, int]:
         """How many tasks wait for each task, directly or not, by id."""
         after: dict[str, list[str]] = {}
-        for task in self.tasks:
+        for task in self.tasks.values():
             if task.state is TaskState.PENDING:
                 for before in task.depends_on or ():
                     after.setdefault(before, []).append(task.id)
