@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from tinytown.townhall.models.shape import Shape
 
 
@@ -15,7 +17,7 @@ class Task(Shape):
     updated_at: str
     assigned_to: str | None = None
     agent: str | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     result: str | None = None
     attempts: int = 0
 
