@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -218,7 +219,8 @@ class Trouble:
         """Deciding: it had the processor since the last look at it, a hundredth of a second ago."""
         wanted = self._least("scheduler")
         if wanted != "starting":
-            self._kill_scheduler_that_is(wanted, None, 0, time.monotonic() + HUNT_SCHEDULER_S)
+            was_hit = self.kills["scheduler", wanted] > 0
+            self._kill_scheduler_that_is(wanted, None, 0, time.monotonic() + HUNT_SCHEDULER_S if was_hit else math.inf)
         elif (found := self.world.scheduler()) is not None:
             self._kill("scheduler", "waiting", found)
             self._kill_starting_scheduler(found, time.monotonic() + 2.0)
