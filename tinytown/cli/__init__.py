@@ -16,6 +16,8 @@ TABLE: dict[str, Entry] = {
     "start": Entry("towns", "start", "Start Redis and keep a connection open until Ctrl-C.", "Town"),
     "stop": Entry("towns", "stop", "Ask all agents to stop; --all also ends supervisor and Redis.", "Town"),
     "status": Entry("status", "status", "Show the town: Redis, supervisor, agents, mail, tasks.", "Town"),
+    "top": Entry("top", "top", "Look at the town live: what needs you, agents, missions, events.", "Town"),
+    "web": Entry("web", "web", "Open the town's page in a browser; the link lets in once.", "Town"),
     "supervise": Entry("supervision", "supervise", "Run the supervisor, which keeps the agents alive.", "Town"),
     "service": Entry("service", "service", "Run the supervisor as a service of systemd.", "Town"),
     "doctor": Entry("doctor", "doctor", "Check everything a town needs, with the remedy for what is broken.", "Town"),
