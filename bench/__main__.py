@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from bench import dispatch, idle, missions, peers, plan, restart, startup
+from bench import dispatch, idle, missions, peers, plan, restart, startup, townhall
 from bench.rig import Bench, Group, server_name
 from bench.table import Row, keep, machine, markdown
 
@@ -26,6 +26,7 @@ GROUPS: dict[str, Group] = {
     "startup": startup.measure,
     "plan": plan.measure,
     "missions": missions.measure,
+    "townhall": townhall.measure,
     "peers": peers.measure,
 }
 

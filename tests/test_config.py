@@ -26,7 +26,7 @@ from tinytown.config import (
     RetentionConfig,
     SupervisorConfig,
 )
-from tinytown.config_townhall import Auth, Mtls, Tls, Townhall
+from tinytown.config_townhall import Auth, Key, Mtls, RateLimit, Tls, Townhall
 from tinytown.config_values import CHOICES
 from tinytown.errors import ConfigInvalid, Invalid, NotInitialized
 
@@ -34,6 +34,7 @@ SECTIONS: dict[str, Any] = {
     "redis": RedisConfig, "agent": AgentConfig, "supervisor": SupervisorConfig, "retention": RetentionConfig,
     "mission": MissionConfig, "github": GithubConfig,
     "townhall": Townhall, "townhall.auth": Auth, "townhall.tls": Tls, "townhall.mtls": Mtls,
+    "townhall.rate_limit": RateLimit,
 }  # fmt: skip
 OURS = ("redis", "agent", "supervisor", "retention", "mission")
 WRONG: dict[str, list[Any]] = {
@@ -42,6 +43,7 @@ WRONG: dict[str, list[Any]] = {
     "int": ["5", True, 1.5, [], {}],
     "float": ["5", True, [], {}],
     "tuple[str, ...]": ["x", 5, {}, [5], [[]]],
+    "tuple[tinytown.config_townhall.Key, ...]": ["x", 5, {}, [5], [[]]],
 }
 
 
@@ -153,7 +155,7 @@ def test_a_section_must_be_a_table(tmp_path: Path, section: str) -> None:
         ('name = "y"\nuse_central_redis = true', "use_central_redis", "Write it under [redis]: use_central = true"),
         ('name = "y"\nuse_streams = true', "use_streams", "Remove it"),
         ('name = "y"\n[agent]\nidle_timeout_secs = 3', "agent.idle_timeout_secs", "Remove it"),
-        ('name = "y"\n[townhall.rate_limit]\nrpm = 3', "townhall.rate_limit", "Remove it"),
+        ('name = "y"\n[townhall.rate_limit]\nrpm = 3', "townhall.rate_limit.rpm", "Did you mean 'townhall.rate_limit."),
         ('name = "y"\nwarnings = []', "warnings", None),
     ],
 )
@@ -207,7 +209,9 @@ def test_choices(key: str) -> None:
     section, _, name = key.partition(".")
     for word in (*CHOICES[key], "sometimes"):
         inner: dict[str, Any] = {name: [word] if key.endswith("scopes") else word}
-        if section == "townhall":
+        if key == "townhall.auth.keys.scopes":
+            inner = {"auth": {"keys": [{"name": "ann", "hash": HASH, "scopes": [word]}]}}
+        elif section == "townhall":
             inner = {"auth": {name.removeprefix("auth."): inner[name]}}
         table = {"name": "demo", section: {"m": inner} if section == "agent_clis" else inner}
         if word == "sometimes":
@@ -419,9 +423,7 @@ def test_the_manuals_blocks_are_understood(tmp_path: Path, block: str) -> None:
     """A user who copies a block of the manual has a town."""
     loaded = load(tmp_path, f'name = "my-project"\n{MANUAL[block]}')
 
-    is_hall = "townhall" in MANUAL[block]
-    said = "[townhall] in tinytown.toml is ignored: this version has no town hall."
-    assert [w for w in loaded.warnings if "townhall" in w] == ([said] if is_hall else [])
+    assert not [warning for warning in loaded.warnings if "townhall" in warning]
 
 
 def test_the_town_hall_is_typed(tmp_path: Path) -> None:
@@ -433,6 +435,59 @@ def test_the_town_hall_is_typed(tmp_path: Path) -> None:
     assert (hall.bind, hall.rest_port, hall.request_timeout_ms, hall.auth.mode) == ("127.0.0.1", 8787, 30000, "none")
     both = f'{tables}[townhall.auth]\nmode = "none"\n'.replace("key_file", 'cert_file = "d"\nkey_file')
     assert "'townhall.tls.cert_path' and 'townhall.tls.cert_file' are one" in str(refusal(tmp_path, both))
+
+
+def test_several_keys(tmp_path: Path) -> None:
+    """`[[townhall.auth.keys]]`: each with a name of its own, a hash and what it may do."""
+    text = f"""name = "x"
+[townhall]
+allowed_hosts = ["town.example.com", "[fd00::1]"]
+[townhall.rate_limit]
+write_per_minute = 0
+[[townhall.auth.keys]]
+name = "ci"
+hash = "{HASH}"
+scopes = ["town.read", "town.write"]
+[[townhall.auth.keys]]
+name = "phone"
+hash = "{HASH}"
+scopes = ["admin"]
+"""
+    hall = config_townhall.check(load(tmp_path, text).townhall, tmp_path)
+    assert hall.auth.keys == (Key("ci", HASH, ("town.read", "town.write")), Key("phone", HASH, ("admin",)))
+    assert hall.rate_limit == RateLimit(read_per_minute=30_000, write_per_minute=0)
+    assert hall.allowed_hosts == ("town.example.com", "[fd00::1]")
+
+
+ONE_KEY = f'name = "x"\n[[townhall.auth.keys]]\nname = "ci"\nhash = "{HASH}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ONE_KEY, "'townhall.auth.keys.scopes' is missing"),  # nobody gets all rights by leaving them out
+        (f'{ONE_KEY}scopes = ["town.reed"]', "'townhall.auth.keys.scopes' must be one of town.read"),
+        (f"{ONE_KEY}scopes = []\nscope = []", "unknown key 'townhall.auth.keys.scope'"),
+        (
+            f'{ONE_KEY}scopes = []\n[[townhall.auth.keys]]\nname = "ci"\nhash = "{HASH}"\nscopes = []',
+            "cannot be named 'ci'",
+        ),
+        (f"{ONE_KEY}scopes = []".replace('"ci"', '"local"'), "cannot be named 'local'"),
+        (f"{ONE_KEY}scopes = []".replace('"ci"', '""'), "cannot be named ''"),
+        (f"{ONE_KEY}scopes = []".replace("$argon2id$", "tt_SECRET"), "'townhall.auth.keys.ci.hash' is no hash"),
+        ('name = "x"\n[townhall]\nallowed_hosts = ["*"]', "'townhall.allowed_hosts' must be names"),
+        ('name = "x"\n[townhall]\nallowed_hosts = ["a.example:80"]', "'townhall.allowed_hosts' must be names"),
+        ('name = "x"\n[townhall.rate_limit]\nread_per_minute = -1', "must be 0 or more"),
+        ('name = "x"\n[townhall.auth]\nissuer = "http://issuer.example.com"', "must be the https:// URL of the issuer"),
+        ('name = "x"\n[townhall.auth]\njwks_url = "file:///etc/passwd"', "must be the https:// URL"),
+        ('name = "x"\n[townhall.auth]\nclock_skew_seconds = 601', "must be 600 or less"),
+    ],
+)
+def test_the_town_hall_is_checked(tmp_path: Path, text: str, said: str) -> None:
+    """Keys without scopes, names that are not theirs alone, hosts that would let everybody in, tokens on the way."""
+    error = refusal(tmp_path, text)
+    assert said in str(error)
+    assert "SECRET" not in f"{error}{error.remedy}"
 
 
 def test_a_key_in_the_place_of_its_hash(tmp_path: Path) -> None:

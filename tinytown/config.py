@@ -314,8 +314,6 @@ def _warnings(town: dict[str, Any], world: dict[str, Any], config: Config) -> li
         for name in town.get("agent_clis", {})
         if any(is_secret(f"agent_clis.{name}.env.{k}", v) for k, v in config.agent_clis[name].env.items())
     ]
-    if "townhall" in town:
-        found.append(f"[townhall] in {TOWN_FILE} is ignored: this version has no town hall.")
     former = sorted(FORMER_GLOBAL & {f"redis.{key}" for key in world.get("redis", {})})
     if former:
         where = f"the shared server is at {global_dir() / 'redis.sock'}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinytown.errors import ConfigInvalid
 
+_SCOPES = ("town.read", "town.write", "agent.manage", "admin")
 CHOICES: dict[str, tuple[str, ...]] = {
     "agent.complete_on": ("exit", "explicit"),
     "agent.isolation": ("none", "worktree"),
@@ -20,7 +21,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mission.no_checks": ("pass", "wait"),
     "agent_clis.prompt": ("stdin", "file", "argument"),
     "townhall.auth.mode": ("none", "api_key", "oidc"),
-    "townhall.auth.api_key_scopes": ("town.read", "town.write", "agent.manage", "admin"),
+    "townhall.auth.api_key_scopes": _SCOPES,
+    "townhall.auth.keys.scopes": _SCOPES,
 }
 # Smallest values; everything else that is a number must not be negative.
 MINIMUM: dict[str, float] = {
@@ -42,9 +44,17 @@ MAXIMUM: dict[str, float] = {
     "mission.max_rounds": 1000,
     "townhall.rest_port": 65535,
     "townhall.mcp_port": 65535,
+    "townhall.auth.clock_skew_seconds": 600,
+    "townhall.rate_limit.read_per_minute": 1_000_000,
+    "townhall.rate_limit.write_per_minute": 1_000_000,
 }
-# Texts of one form: a pattern, and what it stands for. http:// would show a token to everybody on the way.
+# Texts of one form: a pattern, and what it stands for. http:// would show a token to everybody on the way,
+# and let anybody there say whose tokens are good.
+_URL = r"(https://[\w.-]+|http://(localhost|127\.0\.0\.1))(:\d+)?(/[\w./~%-]*)?"
 FORMS: dict[str, tuple[str, str]] = {
+    "townhall.auth.issuer": (_URL, "the https:// URL of the issuer (http:// for this machine only)"),
+    "townhall.auth.jwks_url": (_URL, "the https:// URL of the issuer's keys (http:// for this machine only)"),
+    "townhall.allowed_hosts": (r"[\w.-]+|\[[\da-fA-F:.]+\]", "names or addresses without a port, as town.example.com"),
     "github.api_url": (
         r"(https://[\w.-]+|http://(localhost|127\.0\.0\.1))(:\d+)?(/[\w./-]*)?",
         "the https:// URL of GitHub's API, as https://HOST/api/v3 (http:// for this machine only)",
@@ -55,9 +65,8 @@ GONE = {
     "use_central_redis": "Write it under [redis]: use_central = true (or false)",
     "use_streams": "Remove it: there is one way messages travel.",
     "agent.idle_timeout_secs": "Remove it: an idle agent waits at no cost.",
-    "townhall.rate_limit": "Remove it: there is no such setting.",
 }
-_SECRETS = frozenset({"redis.password", "redis.url", "townhall.auth.api_key_hash"})
+_SECRETS = frozenset({"redis.password", "redis.url", "townhall.auth.api_key_hash", "townhall.auth.keys.hash"})
 _SHOWN = 80  # characters of a value in an error
 _LISTED = 20  # keys in an error's remedy
 _SECRET_WORDS = ("KEY", "SECRET", "TOKEN", "PASSW")

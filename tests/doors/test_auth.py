@@ -53,14 +53,13 @@ def test_gen_key_as_json(bare: Tt) -> None:
 
 
 def test_the_printed_settings_are_accepted(tt: Tt, town: Town) -> None:
-    """Pasted into tinytown.toml the town works on, with one line that says what becomes of them; the port is used."""
+    """Pasted into tinytown.toml the town works on; the port is used."""
     out = tt.ok("auth", "gen-key").out
     block = out[out.index("  [townhall.auth]") : out.index("Then use")]
     file = town.root / "tinytown.toml"
     file.write_text(f"{file.read_text()}\n[townhall]\nrest_port = 9000\n{block}")
 
-    ran = tt.ok("list")
-    assert ran.err == "Warning: [townhall] in tinytown.toml is ignored: this version has no town hall.\n"
+    assert tt.ok("list").err == ""
     assert "http://localhost:9000/v1/status" in tt.ok("auth", "gen-key").out
 
 

@@ -112,12 +112,12 @@ def test_what_is_broken_makes_it_fail(healthy: Tt) -> None:
 def test_warnings_leave_it_at_0(healthy: Tt) -> None:
     """Settings that deserve a warning, doors left open, appendfsync everysec."""
     file = healthy.cwd / "tinytown.toml"
-    file.write_text(f'{file.read_text()}\n[townhall]\nbind = "127.0.0.1"\n')
+    file.write_text(f'{file.read_text()}\n[agent_clis.claude.env]\nAPI_KEY = "sk-1"\n')
     (healthy.cwd / ".tt").chmod(0o755)
     ran = healthy.ok("doctor")
     said = [line for line in ran.out.splitlines() if line.startswith(("warn", "FAIL"))]
     assert said == [
-        "warn  settings: [townhall] in tinytown.toml is ignored: this version has no town hall.",
+        'warn  settings: agent_clis.claude.env holds a secret in tinytown.toml; write "$VAR" and set VAR instead.',
         f"warn  state folder: {healthy.cwd / '.tt'} is open to others (755)",
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -204,19 +205,18 @@ def test_a_kept_overview_is_a_fresh_one(supervised: Town) -> None:
     ids = [backlog.add(town, f"task {n}", ["dev"] if n % 2 else [], PERSON).id for n in range(6)]
     for _ in range(60):
         task_id, name = dice.choice(ids), dice.choice(["ann", "bob"])
+        moves: list[Callable[[], object]] = [
+            partial(backlog.claim, town, task_id, name, PERSON),
+            partial(tasks.complete, town, task_id, "done", PERSON),
+            partial(tasks.fail, town, task_id, "no", PERSON),
+            partial(tasks.retry, town, task_id, PERSON),
+            partial(backlog.remove, town, task_id),
+            partial(messages.send, town, name, "hello", PERSON),
+            partial(agents.kill, town, name),
+            partial(messages.send, town, "conductor", f"{name} asks", PERSON, kind="query"),
+        ]
         with contextlib.suppress(TinytownError):
-            dice.choice(
-                [
-                    lambda t=task_id, n=name: backlog.claim(town, t, n, PERSON),
-                    lambda t=task_id: tasks.complete(town, t, "done", PERSON),
-                    lambda t=task_id: tasks.fail(town, t, "no", PERSON),
-                    lambda t=task_id: tasks.retry(town, t, PERSON),
-                    lambda t=task_id: backlog.remove(town, t),
-                    lambda n=name: messages.send(town, n, "hello", PERSON),
-                    lambda n=name: agents.kill(town, n),
-                    lambda n=name: messages.send(town, "conductor", f"{n} asks", PERSON, kind="query"),
-                ]
-            )()
+            dice.choice(moves)()
         mine, fresh = kept.read(), overview.read(town)
         for row in (*mine["agents"], *fresh["agents"]):
             del row["cpu_s"], row["memory_bytes"]

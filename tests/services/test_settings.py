@@ -100,6 +100,15 @@ def test_former_spellings_have_their_source(tmp_path: Path) -> None:
     assert source(root, "townhall.rest_port") == (8787, "default")
 
 
+def test_keys_of_the_town_hall_are_names(tmp_path: Path) -> None:
+    """A list of keys is shown as their names: no hash, no table."""
+    key = '[[townhall.auth.keys]]\nname = "{}"\nhash = "$argon2id$x"\nscopes = []\n'
+    root = town(tmp_path, key.format("ci") + key.format("phone"))
+    rows = {setting.key: setting for setting in settings.overview(root).settings}
+    assert (rows["townhall.auth.keys"].value, rows["townhall.auth.keys"].source) == (["ci", "phone"], "town file")
+    assert rows["townhall.rate_limit.read_per_minute"].value == 30_000
+
+
 def test_secrets_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password (also one that begins with $) and keys in a CLI's environment read ***; variables are shown."""
     root = town(

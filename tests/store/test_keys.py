@@ -8,8 +8,8 @@ from tinytown.store.keys import MISSION_PARTS, PREFIX, TABLE, Keys, row_of
 
 KEYS = Keys("demo")
 WITH_ID = ["agent", "stats", "inbox", "urgent", "claimed", "dead", "attempts", "sent", "wake", "stop", "pause", "lease",
-           "hold", "activity", "task", "tasks", "dependents", "snapshot", "mission"]  # fmt: skip
-WITHOUT = ["agents", "wanted", "backlog", "releases", "events", "broadcast"]
+           "hold", "activity", "task", "tasks", "dependents", "snapshot", "mission", "answer"]  # fmt: skip
+WITHOUT = ["agents", "wanted", "backlog", "releases", "events", "broadcast", "answers"]
 
 
 @pytest.mark.parametrize("kind", WITH_ID)

@@ -173,7 +173,7 @@ def run(root: click.Command, args: list[str]) -> int:
     try:
         if "_TT_COMPLETE" in os.environ:
             return _complete(root)
-        with root.make_context("tt", list(args)) as ctx:
+        with root.make_context(root.name or "tt", list(args)) as ctx:
             try:
                 root.invoke(ctx)
             finally:

@@ -42,6 +42,44 @@ def rest(ctx: click.Context, bind: str | None, port: int | None) -> None:
     ctx.exit(serving.rest(base.open_town(), bind, port, render.talk, verbose=bool(ctx.meta.get(base.VERBOSE))))
 
 
+_names = click.option(
+    "--tool-names", type=click.Choice(["dots", "underscore"]), default="dots", show_default=True,
+    help="underscore: task_assign for task.assign, for hosts that refuse dots.",
+)  # fmt: skip
+
+
+@townhall.command(
+    "mcp-stdio",
+    cls=base.Command,
+    examples="townhall mcp-stdio\ntownhall mcp-stdio --town ~/shop\ntownhall mcp-stdio --tool-names underscore",
+)
+@_names
+@click.pass_context
+def mcp_stdio(ctx: click.Context, tool_names: str) -> None:
+    """MCP over stdin and stdout, for AI tools and editors that start it."""
+    _require("mcp", "mcp")
+    from tinytown.townhall import serving  # noqa: PLC0415  not for --help
+
+    verbose = bool(ctx.meta.get(base.VERBOSE))
+    ctx.exit(serving.mcp_stdio(base.open_town(), verbose=verbose, underscore=tool_names == "underscore"))
+
+
+@townhall.command("mcp-http", cls=base.Command, examples="townhall mcp-http\ntownhall mcp-http --port 8788 --sse")
+@_bind
+@_port
+@click.option("--sse", is_flag=True, help="Serve clients of before 2025, too: at /sse.")
+@_names
+@click.pass_context
+def mcp_http(ctx: click.Context, bind: str | None, port: int | None, sse: bool, tool_names: str) -> None:  # noqa: FBT001
+    """MCP over HTTP, at / and /mcp."""
+    _require("mcp", "mcp")
+    from tinytown.townhall import serving  # noqa: PLC0415  not for --help
+
+    verbose, underscore = bool(ctx.meta.get(base.VERBOSE)), tool_names == "underscore"
+    town = base.open_town()
+    ctx.exit(serving.mcp_http(town, bind, port, render.talk, verbose=verbose, sse=sse, underscore=underscore))
+
+
 def _require(module: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise Unavailable("This part of Tinytown is not installed.", f"Install it: pip install 'tinytown[{extra}]'")

@@ -95,9 +95,12 @@ def place(text: str) -> tuple[int, int]:
 
 
 def is_lost(town: Town, after: str) -> bool:
-    """What happened right after this place is not in the stream (any more). 0-0 is before all that there is."""
+    """What happened right after this place is not in the stream (any more). 0-0 is before all that there is.
+
+    Raises Invalid.
+    """
     oldest, newest = town.store.events.span()
-    return after != NEVER and not place(oldest) <= place(after) <= place(newest)
+    return place(after) != place(NEVER) and not place(oldest) <= place(after) <= place(newest)
 
 
 def follow(town: Town, after: str, wanted: Filter) -> Iterator[Entry | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -93,28 +95,93 @@ def follow(path: Path, lines: int) -> Iterator[bytes]:
 
     Everything that is written is given once: the old file is read to its end before the next one is begun.
     """
-    fd, position = _open(path), 0
-    try:
-        if fd is not None:
-            position = os.fstat(fd).st_size
-            yield _tail(fd, lines, position)
+    with contextlib.closing(_Following(path)) as file:
+        if file.size is not None:
+            file.position = file.size
+            yield file.lines_before(lines)
         while True:
-            if fd is None:
-                fd, position = _open(path), 0
-            if fd is not None:
-                replaced = _was_replaced(path, fd)  # asked first: what was written before it is still read
-                position = 0 if os.fstat(fd).st_size < position else position  # truncated
-                while block := os.pread(fd, _BLOCK, position):
-                    position += len(block)
-                    yield block
-                if replaced:
-                    os.close(fd)
-                    fd = None
-                    continue
-            clock.sleep(POLL_S)
-    finally:
-        if fd is not None:
-            os.close(fd)
+            if block := file.block():
+                yield block
+            else:
+                clock.sleep(POLL_S)
+
+
+class Follower:
+    """What is appended to a log, as text, for one who must not wait. Starts `tail` bytes before its end, at a line.
+
+    `place` is what `read` gave with a text: it goes on there, as long as the file is the same.
+    """
+
+    def __init__(self, path: Path, tail: int, place: str | None = None) -> None:
+        self._file = _Following(path)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        size, mark = self._file.size or 0, f"{self._file.inode}-"
+        offset = (place or "").removeprefix(mark)
+        if place and place.startswith(mark) and offset.isdecimal() and int(offset) <= size:
+            self._file.position = int(offset)
+        else:
+            self._file.position = self._file.line_after(max(0, size - tail))
+
+    def read(self) -> tuple[str, str]:
+        """The next text, at most 64 KB, empty when there is nothing (yet); and the place behind it."""
+        text = self._decoder.decode(self._file.block())
+        behind = len(self._decoder.getstate()[0])  # bytes of a character that is not whole yet
+        return text, f"{self._file.inode}-{self._file.position - behind}"
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+class _Following:
+    """A file that grows, and the next one of its name after a rotation."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = _open(path)
+        self.position = 0
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None while there is no file."""
+        return os.fstat(self._fd).st_size if self._fd is not None else None
+
+    @property
+    def inode(self) -> int:
+        """Which file it is; 0 while there is none."""
+        return os.fstat(self._fd).st_ino if self._fd is not None else 0
+
+    def block(self) -> bytes:
+        """What is behind `position`, which moves on; nothing when nothing is there (yet)."""
+        if self._fd is None:
+            self._fd, self.position = _open(self._path), 0
+        if self._fd is None:
+            return b""
+        replaced = _was_replaced(self._path, self._fd)  # asked first: what was written before it is still read
+        self.position = 0 if os.fstat(self._fd).st_size < self.position else self.position  # truncated
+        found = os.pread(self._fd, _BLOCK, self.position)
+        self.position += len(found)
+        if not found and replaced:
+            self.close()
+            return self.block()
+        return found
+
+    def lines_before(self, lines: int) -> bytes:
+        """The last lines before `position`."""
+        return _tail(self._fd, lines, self.position) if self._fd is not None else b""
+
+    def line_after(self, offset: int) -> int:
+        """Where the next line begins: at most 64 KB on, and not before the end of the file."""
+        if self._fd is None or offset == 0:
+            return 0
+        found = os.pread(self._fd, _BLOCK, offset - 1).find(b"\n")
+        return offset + found if found >= 0 else offset
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def _tail(fd: int, lines: int, end: int) -> bytes:

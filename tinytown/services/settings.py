@@ -206,7 +206,12 @@ def _leaves(settings: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
         elif isinstance(value, dict):
             yield from (((*path, name), inner) for name, inner in value.items())
         elif path != ("warnings",):
-            yield path, list(value) if isinstance(value, tuple) else value
+            yield path, [_word(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _word(item: Any) -> str:
+    """A text of a list, or what stands for a table: an API key by its name."""
+    return str(getattr(item, "name", item))
 
 
 def _shown(path: tuple[str, ...], value: Any) -> Any:

@@ -33,6 +33,14 @@ class Events:
         answer = self._store.call(lambda r: r.xrevrange(self._store.keys.events, count=1))
         return str(answer[0][0]) if answer else NEVER
 
+    def span(self) -> tuple[str, str]:
+        """The ids of the oldest and the newest event; twice "0-0" when there is none."""
+        key = self._store.keys.events
+        oldest, newest = self._store.read(
+            ("XRANGE", key, "-", "+", "COUNT", 1), ("XREVRANGE", key, "+", "-", "COUNT", 1)
+        )
+        return (str(oldest[0][0]), str(newest[0][0])) if oldest and newest else (NEVER, NEVER)
+
     def backwards(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All events, newest first, read by the page."""
         before = "+"

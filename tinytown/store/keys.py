@@ -21,6 +21,7 @@ class KeyKind:
 SENT_TTL_S = 3600
 LEASE_TTL_S = 30
 SNAPSHOT_TTL_S = 600
+ANSWER_TTL_S = 86_400
 
 # The part after `tt:<town>:` without the id -> its row; see `row_of`.
 TABLE: dict[str, KeyKind] = {
@@ -53,6 +54,8 @@ TABLE: dict[str, KeyKind] = {
     "mission:active": KeyKind("set", None, "ids of the missions that the scheduler works on"),
     "mission:all": KeyKind("zset", None, "index: mission id, scored by creation time"),
     "snapshot": KeyKind("any", SNAPSHOT_TTL_S, "copies of keys while the town is saved or restored: <token>:<key>"),
+    "answer": KeyKind("string", ANSWER_TTL_S, "what the town hall answered to a write that may be repeated, JSON"),
+    "answers": KeyKind("zset", None, "index: id of an answer, scored by the time its write began"),
     "events": KeyKind("stream", None, "every state change, bounded"),
     "broadcast": KeyKind("channel", None, "pub/sub copy of broadcasts, for observers"),
 }
@@ -216,6 +219,13 @@ class Keys:
     @property
     def missions_all(self) -> str:
         return self._key("mission", "all")
+
+    def answer(self, identifier: str) -> str:
+        return self._key("answer", identifier)
+
+    @property
+    def answers(self) -> str:
+        return self._key("answers")
 
     @property
     def events(self) -> str:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tinytown.store import Store
 
 # Kinds that say what happens now, on these machines: no part of a saved state.
-PASSING = ("lease", "wake", "sent", "hold", "snapshot", "wanted", "stop", "pause")
+PASSING = ("lease", "wake", "sent", "hold", "snapshot", "wanted", "stop", "pause", "answer", "answers")
 # Of those, what a restore leaves alone: it is not about the state that goes.
-STAYING = ("lease", "sent", "hold", "snapshot")
+STAYING = ("lease", "sent", "hold", "snapshot", "answer", "answers")
 # What a town without agents, tasks and mail may have.
 LIGHT = ("events", "wake", "stop", "pause")
 _LUA = Path(__file__).parent / "lua"

@@ -17,6 +17,8 @@ from tinytown.errors import TimedOut, Unavailable
 from tinytown.services import shapes, status
 from tinytown.services.caller import Caller
 from tinytown.town import Town
+from tinytown.townhall.encoding import as_json
+from tinytown.townhall.hub import Hub
 from tinytown.townhall.verbs import Verb, Visit
 
 THREADS = 8
@@ -38,7 +40,11 @@ class Hall:
         }
         self._under_way = {False: 0, True: 0}
         self._status: tuple[float, dict[str, Any]] | None = None
+        self._encoded: tuple[dict[str, Any] | None, bytes] = (None, b"")
         self._reading: asyncio.Task[dict[str, Any]] | None = None
+        self.hub = Hub(town, self.run)
+        self.logs_followed = 0
+        self.leaving = asyncio.Event()  # set: streams end, so that the program can
 
     async def call(self, verb: Verb, inputs: dict[str, Any], caller: Caller, timeout_s: float | None = None) -> Any:
         """Run a verb. Raises what it raises, Unavailable when too many wait, TimedOut (then it may still be done)."""
@@ -69,6 +75,13 @@ class Hall:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_status(now))
         return await asyncio.shield(self._reading)
+
+    async def status_json(self) -> bytes:
+        """As `status`, encoded."""
+        shape = await self.status()
+        if self._encoded[0] is not shape:
+            self._encoded = (shape, as_json(shape))
+        return self._encoded[1]
 
     def close(self) -> None:
         """Take no more calls; what is under way goes on to its end by itself."""

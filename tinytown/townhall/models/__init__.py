@@ -35,19 +35,33 @@ from tinytown.townhall.models.missions import (
 from tinytown.townhall.models.plans import Plan, Pulled, Pushed
 from tinytown.townhall.models.recovery import Item, Orphan, Orphans, Reclaimed, Reclaiming, Recovered
 from tinytown.townhall.models.tasks import Backlog, Given, GivenAll, Parked, Removed, Task, Tasks
-from tinytown.townhall.models.town import Event, Events, Need, Overview, Redis, Status, Supervisor, Town
+from tinytown.townhall.models.town import (
+    Check,
+    Event,
+    Events,
+    Findings,
+    Need,
+    Overview,
+    Redis,
+    Saved,
+    Status,
+    Supervisor,
+    Town,
+)
 
 __all__ = [
     "Acknowledged",
     "Agent",
     "Agents",
     "Backlog",
+    "Check",
     "DeadLetter",
     "DeadLetters",
     "Dropped",
     "Event",
     "Events",
     "Explanation",
+    "Findings",
     "Given",
     "GivenAll",
     "Graph",
@@ -78,6 +92,7 @@ __all__ = [
     "Recovered",
     "Redis",
     "Removed",
+    "Saved",
     "Sent",
     "Started",
     "Status",

@@ -62,10 +62,11 @@ class DeadLetter(Shape):
 
 
 class DeadLetters(Shape):
-    """Dead letters."""
+    """Dead letters; `total` counts those that are not shown, too."""
 
     dead_letters: list[DeadLetter]
     count: int
+    total: int
 
 
 class Dropped(Shape):

@@ -99,3 +99,30 @@ class Overview(Shape):
     missions: list[dict[str, Any]]
     events: list[dict[str, Any]]
     done_hidden: int
+
+
+class Check(Shape):
+    """A finding of the doctor; `level` is ok, warn or FAIL."""
+
+    name: str
+    level: str
+    finding: str
+    remedy: str | None
+
+
+class Findings(Shape):
+    """What the doctor found; `ok`: nothing failed."""
+
+    root: str
+    ok: bool
+    checks: list[Check]
+
+
+class Saved(Shape):
+    """The file that holds the town's state, and what is in it. `size` in bytes."""
+
+    file: str
+    size: int
+    agents: int
+    tasks: int
+    messages: int

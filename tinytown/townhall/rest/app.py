@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from tinytown import __version__, clock
+from tinytown import __version__
 from tinytown.config_townhall import Townhall
 from tinytown.town import Town
+from tinytown.townhall import auth
 from tinytown.townhall.hall import Hall
-from tinytown.townhall.rest import problems, routes
-from tinytown.townhall.verbs import Scope
-
-BODY_MOST = 1_000_000  # bytes
+from tinytown.townhall.page import routes as page
+from tinytown.townhall.rest import openapi, probes, problems, routes, streams
+from tinytown.townhall.rest.envelope import Envelope
 
 
 def make(town: Town, settings: Townhall) -> FastAPI:
@@ -30,24 +31,18 @@ def make(town: Town, settings: Townhall) -> FastAPI:
     off: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
     app = FastAPI(
         title="Tinytown town hall", version=__version__, description="One town over HTTP.", lifespan=lifespan,
-        docs_url=None, redoc_url=None, openapi_url="/openapi.json", max_body_size=BODY_MOST, telemetry=off,
+        docs_url=None, redoc_url=None, openapi_url="/openapi.json", telemetry=off,
         redirect_slashes=False,
     )  # fmt: skip
     app.state.hall = hall
     problems.install(app)
-    routes.add(app, hall, _guard, settings.request_timeout_ms / 1000)
-    began = clock.monotonic()
-
-    @app.get("/healthz", operation_id="healthz", tags=["probes"])
-    async def healthz() -> dict[str, str | float]:
-        """The process lives."""
-        return {"status": "ok", "uptime_secs": round(clock.monotonic() - began, 3)}
-
+    auth.install(app, settings, town)
+    counts: probes.Counts = Counter()
+    timeout_s = settings.request_timeout_ms / 1000
+    app.add_middleware(Envelope, counts=counts, body_within_s=timeout_s)
+    routes.add(app, hall, auth.needs, timeout_s)
+    streams.add(app, hall, auth.needs)
+    probes.add(app, hall, auth.needs, counts)
+    page.add(app, hall, auth.needs)
+    openapi.install(app)
     return app
-
-
-def _guard(scope: Scope) -> routes.Guard:
-    async def check(request: Request) -> None:
-        request.state.scope = scope
-
-    return check

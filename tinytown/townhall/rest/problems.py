@@ -8,15 +8,20 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from tinytown.errors import TinytownError
+from tinytown.townhall.encoding import as_json
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "https://tinytown.dev/errors/"
-STATUS = {"not_found": 404, "conflict": 409, "invalid": 400, "forbidden": 403, "unavailable": 503, "timeout": 504}
+STATUS = {
+    "not_found": 404, "conflict": 409, "invalid": 400, "forbidden": 403, "unavailable": 503, "timeout": 504,
+    "unprocessable": 422,
+}  # fmt: skip
 RETRY_AFTER_S = "1"
 _log = logging.getLogger("tinytown.townhall")
 
@@ -37,7 +42,7 @@ class Problem(BaseModel):
 def answer(
     request: Request, status: int, detail: str, remedy: str | None = None, headers: dict[str, str] | None = None,
     **more: Any,
-) -> JSONResponse:  # fmt: skip
+) -> Response:  # fmt: skip
     """A problem document."""
     shown = {
         "type": f"{TYPE}{status}",
@@ -49,7 +54,7 @@ def answer(
         **more,
     }
     kept = {name: value for name, value in shown.items() if value is not None}
-    return JSONResponse(kept, status, headers, media_type=MEDIA_TYPE)
+    return Response(as_json(kept), status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -60,26 +65,36 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _of_the_town(request: Request, error: Exception) -> JSONResponse:
+async def _of_the_town(request: Request, error: Exception) -> Response:
     assert isinstance(error, TinytownError)
     status = STATUS.get(error.kind, 500)
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else None
     return answer(request, status, str(error), error.remedy, headers)
 
 
-async def _of_the_input(request: Request, error: Exception) -> JSONResponse:
+async def _of_the_input(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in error.errors()]
     first = f"{'.'.join(found[0]['where'][1:]) or 'body'}: {found[0]['what']}" if found else "The input is not valid."
     return answer(request, 422, first, errors=found)
 
 
-async def _of_http(request: Request, error: Exception) -> JSONResponse:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_allowed(request))}
     return answer(request, error.status_code, str(error.detail), headers=headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _allowed(request: Request) -> list[str]:
+    """Every method that some route has for this path: the framework knows of the first only."""
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+    return sorted(
+        {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("unexpected %s: %s", type(error).__name__, error, exc_info=error)
     return answer(request, 500, "Something unexpected went wrong; the town hall's log says what.")

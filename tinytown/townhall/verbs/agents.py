@@ -22,6 +22,7 @@ LINES_MOST = 2000
 LOG_BYTES = 1_000_000
 
 Lines = Annotated[int, Field(ge=0, le=LINES_MOST, description="How many lines from the end.")]
+Number = Annotated[int, Field(ge=1, le=10**9, description="A round, counted from 1.")]
 Seconds = Annotated[float, Field(ge=0, le=WAIT_MOST_S, description="Give up then.")]
 
 
@@ -108,7 +109,7 @@ def wait(visit: Visit, agent: AgentRef, timeout_s: Seconds = 20.0) -> models.Wai
 
 
 @verb("agent.log", GET, "/v1/agents/{agent}/log", "logs")
-def log(visit: Visit, agent: AgentRef, round: int | None = None, lines: Lines = 200) -> models.Log:
+def log(visit: Visit, agent: AgentRef, round: Number | None = None, lines: Lines = 200) -> models.Log:
     """The end of an agent's log, or of what the model printed in a round."""
     name = logs.name_of(visit.town, agent)
     path = logs.digest(visit.town, name) if round is None else logs.round_path(visit.town, name, round)

@@ -44,11 +44,11 @@ def acknowledge(visit: Visit) -> models.Acknowledged:
 
 
 @verb("message.list_dead", GET, "/v1/messages/dead", "inbox")
-def list_dead(visit: Visit, agent: AgentRef | None = None) -> models.DeadLetters:
+def list_dead(visit: Visit, agent: AgentRef | None = None, limit: Limit = 100) -> models.DeadLetters:
     """Dead letters: messages that were given up, and why."""
     found = messages.dead_letters(visit.town, agent)
-    rows = [models.DeadLetter(**shapes.dead_letter(name, messages.letter_id(one), one)) for name, one in found]
-    return models.DeadLetters(dead_letters=rows, count=len(rows))
+    some = [models.DeadLetter(**shapes.dead_letter(name, messages.letter_id(one), one)) for name, one in found[:limit]]
+    return models.DeadLetters(dead_letters=some, count=len(some), total=len(found))
 
 
 @verb("message.retry_dead", POST, "/v1/messages/dead/{letter_id}/retry", "inbox")

@@ -65,8 +65,8 @@ class Verb:
 
     @property
     def title(self) -> str:
-        """Its name in words: `task.assign_all` is "Task assign all"."""
-        return self.name.replace(".", " ").replace("_", " ").capitalize()
+        """Its name in words."""
+        return title(self.name)
 
     @cached_property
     def inputs(self) -> dict[str, inspect.Parameter]:
@@ -86,15 +86,20 @@ class Verb:
         """Inputs that are a part of the path."""
         return [name for name in self.inputs if f"{{{name}}}" in self.path]
 
-    def model(self, names: list[str] | None = None) -> type[BaseModel]:
-        """A model of these inputs (None: of all); it takes nothing else."""
+    def model(self, names: list[str] | None = None, *, strict: bool = False) -> type[BaseModel]:
+        """A model of these inputs (None: of all); it takes nothing else. `strict`: 1 is not true, "1" not 1."""
         wanted = self.inputs if names is None else {name: self.inputs[name] for name in names}
         fields: Mapping[str, Any] = {
             name: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
             for name, p in wanted.items()
         }
         label = "".join(word.capitalize() for word in self.name.replace("_", ".").split("."))
-        return create_model(f"{label}Input", __config__=ConfigDict(extra="forbid"), **fields)
+        return create_model(f"{label}Input", __config__=ConfigDict(extra="forbid", strict=strict), **fields)
+
+
+def title(name: str) -> str:
+    """A verb's name in words: `task.assign_all` is "Task assign all"."""
+    return name.replace(".", " ").replace("_", " ").capitalize()
 
 
 F = TypeVar("F", bound=Callable[..., Any])

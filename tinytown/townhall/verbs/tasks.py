@@ -26,7 +26,7 @@ def assign(visit: Visit, agent: AgentRef, task: Text, tags: Tags = []) -> models
     return given(visit.town, tasks.assign(visit.town, agent, task, visit.caller, tags))
 
 
-@verb("task.list_pending", GET, "/v1/tasks/pending", "tasks")
+@verb("task.list_pending", GET, "/v1/tasks/pending", "task list")
 def list_pending(visit: Visit, limit: Limit = 100, after: After = None) -> models.Tasks:
     """Tasks that are not finished: given to an agent, running, or in the backlog."""
     return models.Tasks(**page(visit.town, tasks.listing(visit.town, OPEN), limit, after, "tasks"))

@@ -1,0 +1,46 @@
+"""What is known for a while: bounded in number and in time."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Generic, TypeVar
+
+from tinytown import clock
+
+V = TypeVar("V")
+
+
+class Remembered(Generic[V]):
+    """Values by secret text, of which only a digest is kept. The oldest give way to new ones."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: dict[bytes, tuple[float, V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, secret: str) -> V | None:
+        """The value, while it is remembered."""
+        row = self._rows.get(_digest(secret))
+        if row is None:
+            return None
+        if row[0] <= clock.monotonic():
+            self.forget(secret)
+            return None
+        return row[1]
+
+    def put(self, secret: str, value: V, seconds: float) -> None:
+        """Remember it that long from now on, as the newest."""
+        self.forget(secret)
+        while len(self._rows) >= self._most:
+            del self._rows[next(iter(self._rows))]
+        self._rows[_digest(secret)] = (clock.monotonic() + seconds, value)
+
+    def forget(self, secret: str) -> bool:
+        """Remember it no more; False when it was not remembered."""
+        return self._rows.pop(_digest(secret), None) is not None
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

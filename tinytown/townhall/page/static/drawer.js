@@ -1,0 +1,210 @@
+// One task, agent or item of a mission: what it is, what it waits for, what can be done, and its log.
+
+import { ofAgent, ofItem, ofTask } from "/page/actions.js";
+import { button } from "/page/ask.js";
+import { path, request } from "/page/api.js";
+import { byId, clean, h, helps, say } from "/page/dom.js";
+import { Log } from "/page/log.js";
+import { bytes, label, plural, short, sign, since, span, tone } from "/page/words.js";
+
+const WHY_MS = 1500; // not more often is it asked why something waits
+
+export class Drawer {
+  // `giveBack(subject)` puts the focus where the subject is shown on the page.
+  constructor(town, giveBack) {
+    this.town = town;
+    this.giveBack = giveBack;
+    this.subject = null;
+    this.node = byId("drawer");
+    this.node.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close();
+    });
+  }
+
+  get isOpen() {
+    return this.subject !== null;
+  }
+
+  open(subject) {
+    this.log?.close();
+    this.from = this.isOpen ? this.from : document.activeElement;
+    this.subject = subject;
+    this.row = this.logPath = this.whole = undefined;
+    this.askedWhy = 0;
+    this.parts = {
+      title: h("h2", { id: "drawer-title", tabindex: "-1" }), state: h("p", { class: "line" }), act: h("div", { class: "buttons" }),
+      why: h("ul", { class: "why" }), facts: h("dl", { class: "facts" }), text: h("div", { class: "texts" }), log: h("div", { class: "logplace" }),
+    };
+    const { title, state, act, why, facts, text, log } = this.parts;
+    const close = h("button", { type: "button", class: "close", on: { click: () => this.close() } }, "Close");
+    this.node.replaceChildren(h("div", { class: "bar" }, title, close), h("div", { class: "inside" }, state, act, why, facts, text, log));
+    this.node.hidden = false;
+    document.body.classList.add("with-drawer");
+    this.draw();
+    title.focus();
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    const { subject, from } = this;
+    this.log?.close();
+    this.log = this.subject = null;
+    this.node.hidden = true;
+    this.node.replaceChildren();
+    document.body.classList.remove("with-drawer");
+    if (from?.isConnected && from !== document.body) from.focus();
+    else this.giveBack(subject);
+  }
+
+  // Something changed; of the subject or of another.
+  draw() {
+    if (!this.isOpen) return;
+    const { kind, id, name, mission } = this.subject;
+    if (kind === "task") this.#task(this.town.tasks.get(id));
+    else if (kind === "agent") this.#agent([...this.town.agents.values()].find((row) => row.name === name));
+    else this.#item(this.town.item(mission, id), mission);
+  }
+
+  #task(row) {
+    if (row && row === this.row) return;
+    this.row = row;
+    const { id } = this.subject;
+    this.#whole(path`/v1/tasks/${id}`, row?.updated_at, (task) => this.#taskTexts(task));
+    if (!row) return this.#head("Task", id, null, "It is not among the tasks that are shown.");
+    this.#head(row.title || "(no text)", row.id, row.state, row.reason, row.remedy);
+    this.#actions(ofTask(row), { task_id: row.id, agent: row.agent });
+    this.#facts([
+      ["Agent", row.agent && this.#link(row.agent, { kind: "agent", name: row.agent })], ["Tries", row.attempts],
+      ["Tags", row.tags?.join(", ")], ["Made", when(row.created_at, this.town)], ["Started", when(row.started_at, this.town)], ["Ended", when(row.completed_at, this.town)],
+      ["Mission", row.item_id && this.#link(`item of mission ${short(row.mission_id)}`, { kind: "item", id: row.item_id, mission: row.mission_id })],
+    ]);
+    this.#why(path`/v1/tasks/${id}/why`, !["completed", "failed", "cancelled", "running"].includes(row.state));
+    this.#log(!row.attempts && !row.started_at ? null : path`/v1/tasks/${id}/log/stream`, `${row.attempts} ${row.started_at}`);
+  }
+
+  #taskTexts(task) {
+    this.#texts([["What it is to do", task.description], ["Result", task.result]]);
+  }
+
+  #agent(row) {
+    if (row && row === this.row) return this.#agentFacts(row);
+    this.row = row;
+    const { name } = this.subject;
+    if (!row) return this.#head(`Agent ${name}`, null, null, "There is no such agent any more.");
+    this.#head(row.name, row.id, row.state, row.reason);
+    this.#actions(ofAgent(row), { agent: row.name });
+    this.#agentFacts(row);
+    this.#why(path`/v1/agents/${name}/why`, true);
+    this.#log(path`/v1/agents/${name}/log/stream`, row.id);
+  }
+
+  #agentFacts(row) {
+    const seen = this.town.vitals.get(row.id);
+    const { pending } = row;
+    this.#facts([
+      ["Task", row.task && this.#link(row.task.title, { kind: "task", id: row.task.id })], ["CLI", row.cli], ["Role", row.role],
+      ["Rounds", row.rounds_max === null ? row.rounds : `${row.rounds} of ${row.rounds_max}`], ["Tasks done", row.tasks_completed], ["Restarts", row.restarts],
+      ["Mailbox", [plural(pending.total, "message"), pending.claimed && `${pending.claimed} in the round`, pending.dead && `${pending.dead} given up`].filter(Boolean).join(", ")],
+      ["Process", row.pid], ["Memory", bytes(seen?.memory_bytes)], ["CPU", seen?.share === null || !seen ? "" : `${seen.share.toFixed(0)} %`],
+    ]);
+  }
+
+  #item(row, missionId) {
+    if (row && row === this.row) return;
+    this.row = row;
+    if (!row) return this.#head("Item", this.subject.id, null, "It is not among the missions that are shown.");
+    this.#head(`${row.source_ref} ${row.title}`, row.id, row.needs_person ? "needs_you" : row.status, row.reason, row.remedy);
+    this.#actions(ofItem(row), { mission_id: missionId, item_id: row.id, name: row.source_ref });
+    const others = this.town.missions.get(missionId)?.items ?? [];
+    const before = others.filter((item) => row.depends_on.includes(item.id));
+    this.#facts([
+      ["Agent", row.agent && this.#link(row.agent, { kind: "agent", name: row.agent })], ["Job", row.job],
+      ["Task", row.task_id && this.#link(short(row.task_id), { kind: "task", id: row.task_id })],
+      ["Waits for", before.length && h("span", {}, before.flatMap((item, n) => [n ? ", " : "", this.#link(item.source_ref, { kind: "item", id: item.id, mission: missionId })]))],
+      ["Pull requests", row.pull_requests?.length && h("span", {}, row.pull_requests.flatMap((url, n) => [n ? ", " : "", outside(url)]))],
+    ]);
+    this.#log(row.task_id ? path`/v1/tasks/${row.task_id}/log/stream` : null, row.task_id);
+  }
+
+  #head(title, id, state, reason, remedy) {
+    say(this.parts.title, title);
+    const parts = [];
+    if (state) parts.push(h("span", { class: `state ${tone(state)}` }, `${sign(state)} ${label(state)}`));
+    if (id) parts.push(h("code", { title: id }, short(id)));
+    if (reason) parts.push(h("span", { class: "reason" }, reason));
+    if (remedy) parts.push(h("span", {}, helps(remedy)));
+    this.parts.state.replaceChildren(...parts);
+  }
+
+  // Buttons are made anew only when they are others: the focus stays on the one that was pressed.
+  #actions(names, target) {
+    const key = JSON.stringify([names, target]);
+    if (this.parts.act.dataset.key === key) return;
+    const held = this.parts.act.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    this.parts.act.dataset.key = key;
+    this.parts.act.replaceChildren(...names.map((name) => button(name, target)));
+    if (held) (this.parts.act.querySelector(`[data-action="${held}"]`) ?? this.parts.act.firstElementChild ?? this.parts.title).focus();
+  }
+
+  #facts(pairs) {
+    const known = pairs.filter(([, value]) => value || value === 0);
+    const key = known.map(([name, value]) => `${name}=${value.textContent ?? value}`).join("\n");
+    if (this.parts.facts.said === key) return;
+    this.parts.facts.said = key;
+    this.parts.facts.replaceChildren(...known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  }
+
+  #texts(pairs) {
+    this.parts.text.replaceChildren(...pairs.filter(([, text]) => text).map(([name, text]) => h("details", { open: text.length < 600 }, h("summary", {}, name), h("pre", { class: "plain", tabindex: "0" }, text.slice(0, 20000)))));
+  }
+
+  async #whole(from, mark, show) {
+    if (this.whole === `${from} ${mark}`) return;
+    this.whole = `${from} ${mark}`;
+    const { subject } = this;
+    try {
+      const answer = await request("GET", from);
+      if (this.subject === subject) show(answer);
+    } catch (problem) {
+      if (this.subject === subject) this.parts.text.replaceChildren(h("p", { class: "bad" }, problem.message));
+    }
+  }
+
+  async #why(from, isOpen) {
+    if (!isOpen) return this.parts.why.replaceChildren();
+    if (performance.now() - this.askedWhy < WHY_MS) return;
+    this.askedWhy = performance.now();
+    const { subject } = this;
+    const answer = await request("GET", from).catch(() => ({ reasons: [] }));
+    if (this.subject !== subject) return;
+    this.parts.why.replaceChildren(...answer.reasons.map((reason) => h("li", {}, reason.text, " ", reason.remedy && helps(reason.remedy))));
+  }
+
+  // One stream at a time; a new one when another run writes another log.
+  #log(from, mark) {
+    const key = from && `${from} ${mark}`;
+    if (this.logPath === key) return;
+    this.logPath = key;
+    this.log?.close();
+    this.log = from ? new Log(from) : null;
+    this.parts.log.replaceChildren(h("h3", {}, "Log"), this.log ? this.log.node : h("p", { class: "empty" }, "Nothing has worked on it yet."));
+    this.log?.open();
+  }
+
+  #link(text, subject) {
+    return h("button", { type: "button", class: "link", on: { click: () => this.open(subject) } }, text);
+  }
+}
+
+// A link is one only when it leads to the web.
+function outside(url) {
+  const said = clean(url);
+  return /^https?:\/\//.test(said) ? h("a", { href: said, target: "_blank", rel: "noopener noreferrer" }, said.replace(/^https?:\/\//, "")) : said;
+}
+
+function when(stamp, town) {
+  const age = since(stamp, town.lead);
+  return age === null ? null : `${new Date(stamp).toLocaleString([], { hour12: false })} (${span(age)} ago)`;
+}

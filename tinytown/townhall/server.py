@@ -1,0 +1,55 @@
+"""uvicorn, with what it leaves out: visitors who dawdle are let go, and streams hear that the program leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+ABORT = "tinytown.abort"  # in a scope's extensions: closes the connection, whatever waits to be sent
+HEADERS_WITHIN_S = 10.0
+UNREAD_MOST_MS = 30_000  # a visitor who takes nothing for so long is gone
+
+
+class Protocol(H11Protocol):
+    """A connection that can be cut, and that must say what it wants."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn calls it."""
+        super().connection_made(transport)
+        app = self.app
+
+        async def connected(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[ABORT] = transport.abort
+            await app(scope, receive, send)
+
+        self.app = connected
+        self.loop.call_later(HEADERS_WITHIN_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if getattr(self, "cycle", None) is None:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """`leave` is called when it has been told to leave, before it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, leave: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._leave = leave
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn calls it."""
+        self._leave()
+        await super().shutdown(sockets)
+
+
+def tune(listener: socket.socket) -> None:
+    """Connections of this socket end when the other side takes nothing of what is sent, where the system can do it."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MOST_MS)
