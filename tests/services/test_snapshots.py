@@ -47,7 +47,7 @@ from tinytown.store import snapshot as stored
 from tinytown.store.saved_file import Damaged
 from tinytown.town import Town
 
-PASSING = {"lease", "wake", "sent", "hold", "snapshot", "wanted", "stop", "pause"}
+PASSING = {"lease", "wake", "sent", "hold", "snapshot", "wanted", "stop", "pause", "answer", "answers"}
 
 
 @pytest.fixture
@@ -163,6 +163,7 @@ def test_only_this_town(town: Town, other: Town) -> None:
     with writing(town) as tx:
         tx.do("SET", tx.keys.lease("supervisor:here"), "x", "EX", 30)
         tx.do("SET", tx.keys.hold("true"), "{}", "EX", 30)
+        tx.do("SET", tx.keys.answer("x"), "{}", "EX", 30)
         tx.do("SET", tx.keys.stop("x"), "1")
     neighbour = snapshot(other)
     text = snapshots.save(town).file.read_text()
@@ -174,7 +175,7 @@ def test_only_this_town(town: Town, other: Town) -> None:
     snapshots.restore(town, force=True)
     assert snapshot(other) == neighbour
     left = {key.split(":")[2] for key in snapshot(town)}
-    assert {"lease", "hold"} <= left
+    assert {"lease", "hold", "answer"} <= left
     assert "stop" not in left
 
 

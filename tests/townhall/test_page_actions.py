@@ -189,10 +189,15 @@ def test_buttons_of_mail(running: RunningTown, its_hall: TownHall, open_page: Op
     page.fill("#ask-field", "the port is 80")
     page.keyboard.press("Control+Enter")
     told(page, "mailbox of 'ann'")
+    page.locator("#mail").click()
+    page.locator("#drawer .mail", has_text="which port?").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "mail"
     asked.locator("[data-action='message.acknowledge']").click()
     page.locator("#ask [type=submit]").click()
     told(page, "which port?")
     asked.wait_for(state="detached")
+    page.wait_for_selector("#mail", state="hidden")
 
 
 def test_a_cancelled_item_is_tried_again(town: Town, hall: TownHall, open_page: OpenPage) -> None:

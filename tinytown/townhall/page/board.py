@@ -37,7 +37,7 @@ class Board:
         self._order: list[str] = []
         self._parts = {name: Ledger() for name in (*_ROWS, "vitals", "needs", "events")}
         self._looking: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # between the thread that looks and those that answer
 
     async def changes(self, since: str | None) -> bytes:
         """What changed since this place (`next` of an earlier answer; anything else: everything), as JSON.
@@ -59,17 +59,21 @@ class Board:
         self._taken, self._cost = began, clock.monotonic() - began
 
     def _take(self, now: float) -> None:
-        with self._lock:
-            found = self._live.changes()
+        found = self._live.changes()
+        if not self._look:
+            newest = self._town.store.events.newest(EVENTS)
+            found["events"] = [{**event, "id": place} for place, event in newest]
+        vitals = self._live.vitals() if now - self._vitals_at >= VITALS_S else None
+        with self._lock:  # not while the town is read: who waits for it holds a thread
             self._look += 1
             for name in _ROWS:
                 self._parts[name].note(self._look, found.pop(name), found.pop(f"{name}_gone"))
             if "needs" in found:
                 self._needs(found.pop("needs"))
             self._events(found.pop("events"))
-            if now - self._vitals_at >= VITALS_S:
+            if vitals is not None:
                 self._vitals_at = now
-                self._parts["vitals"].keep(self._look, self._live.vitals())
+                self._parts["vitals"].keep(self._look, vitals)
             self._head = found
 
     def _needs(self, found: list[Row]) -> None:
@@ -78,9 +82,6 @@ class Board:
 
     def _events(self, news: list[Row]) -> None:
         known = self._parts["events"]
-        if self._look == 1:
-            newest = self._town.store.events.newest(EVENTS)
-            news = [{**event, "id": place} for place, event in newest]
         known.keep(self._look, [*known.newest(EVENTS_MOST), *news][-EVENTS_MOST:])
 
     def _answer(self, since: str | None) -> bytes:

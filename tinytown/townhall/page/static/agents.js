@@ -2,7 +2,7 @@
 // near the view are drawn.
 
 import { attribute, byId, h, reconcile, say } from "/page/dom.js";
-import { bytes, label, sign, since, span, tone } from "/page/words.js";
+import { bytes, label, sign, since, span, titled, tone } from "/page/words.js";
 
 const RANK = ["error", "paused", "draining", "working", "starting", "idle", "cold", "stopped"];
 const HEADS = [
@@ -149,7 +149,7 @@ export class Agents {
     attribute(cells.state, "class", `c-state state ${tone(row.state)}`);
     attribute(cells.state, "title", row.reason);
     const mail = row.pending.total ? ` (+${row.pending.total} in the mailbox)` : "";
-    say(cells.task, `${row.task?.title ?? ""}${row.task || !mail ? mail : mail.trim()}`);
+    say(cells.task, `${titled(row.task?.title)}${row.task || !mail ? mail : mail.trim()}`);
     say(cells.restarts, row.restarts || "");
   }
 

@@ -1,7 +1,7 @@
 // Tasks in columns by what must happen next. A column draws only the cards that are near the view.
 
 import { attribute, byId, h, reconcile, say } from "/page/dom.js";
-import { COLUMNS, label, plural, short, sign, since, span, tone } from "/page/words.js";
+import { COLUMNS, label, marked, sign, since, span, titled, tone } from "/page/words.js";
 
 const CARD = 82; // px, with the space below it: as in page.css
 const MARGIN = 4; // cards above and below the view
@@ -109,12 +109,13 @@ export class Board {
     if (node.row === row) return;
     node.row = row;
     const { title, state, who, reason } = node.parts;
-    say(title, row.title || "(no text)");
+    say(title, titled(row.title) || "(no text)");
     attribute(title, "title", row.title);
     say(state, `${sign(row.state)} ${label(row.state)}`);
     attribute(state, "class", `state ${tone(row.state)}`);
     say(who, row.agent ?? (row.state === "pending" ? "backlog" : ""));
-    say(reason, row.reason ?? (row.attempts > 1 ? `try ${row.attempts}` : ""));
+    const mark = marked(row.title);
+    say(reason, row.reason ?? [mark && `mission, ${mark}`, row.attempts > 1 && `try ${row.attempts}`].filter(Boolean).join(", "));
     this.#age(node);
   }
 

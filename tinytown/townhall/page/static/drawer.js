@@ -63,6 +63,7 @@ export class Drawer {
     if (!this.isOpen) return;
     const { kind, id, name, mission } = this.subject;
     if (kind === "task") this.#task(this.town.tasks.get(id));
+    else if (kind === "mail") this.#mail();
     else if (kind === "agent") this.#agent([...this.town.agents.values()].find((row) => row.name === name));
     else this.#item(this.town.item(mission, id), mission);
   }
@@ -126,6 +127,16 @@ export class Drawer {
       ["Pull requests", row.pull_requests?.length && h("span", {}, row.pull_requests.flatMap((url, n) => [n ? ", " : "", outside(url)]))],
     ]);
     this.#log(row.task_id ? path`/v1/tasks/${row.task_id}/log/stream` : null, row.task_id);
+  }
+
+  // What agents wrote to people.
+  #mail() {
+    const { pending } = this.town.head.conductor;
+    this.#head("Your mailbox", null, null, plural(pending, "message"));
+    this.#actions(pending ? ["message.acknowledge"] : [], {});
+    this.#whole("/v1/agents/conductor/inbox", `${pending} ${this.town.head.last_event}`, (box) => this.parts.text.replaceChildren(
+      h("ul", { class: "mail" }, box.messages.map((one) => h("li", {}, h("p", { class: "reason" }, label(one.type)), h("p", {}, one.text)))),
+    ));
   }
 
   #head(title, id, state, reason, remedy) {

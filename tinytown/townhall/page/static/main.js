@@ -69,8 +69,9 @@ function drawHead() {
   const { head } = town;
   say(byId("town"), head.town);
   const supervisor = head.supervisor.running ? "supervisor runs" : "no supervisor";
-  const mail = head.conductor.pending ? plural(head.conductor.pending, "message") + " for you" : null;
-  say(byId("facts"), [supervisor, plural(town.agents.size, "agent"), `${head.counts.running} running`, `${head.counts.assigned + head.counts.pending} waiting`, mail].filter(Boolean).join(" · "));
+  byId("mail").hidden = !head.conductor.pending;
+  say(byId("mail"), `${plural(head.conductor.pending, "message")} for you`);
+  say(byId("facts"), [supervisor, plural(town.agents.size, "agent"), `${head.counts.running} running`, `${head.counts.assigned + head.counts.pending} waiting`].join(" · "));
 }
 
 function onState(state, problem, wait) {
@@ -87,7 +88,7 @@ function onState(state, problem, wait) {
 // The focus goes back to where a subject is shown.
 function giveBack(subject) {
   const node =
-    subject.kind === "task" ? board.cardOf(subject.id) : subject.kind === "agent" ? agents.buttonOf(subject.name) : missions.boxOf(subject.id);
+    subject.kind === "task" ? board.cardOf(subject.id) : subject.kind === "agent" ? agents.buttonOf(subject.name) : subject.kind === "item" ? missions.boxOf(subject.id) : byId("mail");
   (node ?? byId("board")).focus();
 }
 
@@ -98,6 +99,8 @@ function goTo(id, focus) {
     focus?.();
   };
 }
+
+byId("mail").addEventListener("click", () => drawer.open({ kind: "mail" }));
 
 let typed = 0;
 byId("filter").addEventListener("input", () => {

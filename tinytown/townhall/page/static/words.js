@@ -47,3 +47,7 @@ export function bytes(count) {
 }
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+// A task's title without the mark of the missions' tasks, and that mark in words.
+export const titled = (title) => String(title ?? "").replace(/^\[Mission [^\]]*\]\s*/, "");
+export const marked = (title) => /^\[Mission ([^\]]*)\]/.exec(title ?? "")?.[1] ?? null;
