@@ -118,9 +118,8 @@ def _open(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
-        raise Unavailable(
-            f"Cannot listen on {_shown(host)}:{port}: {error.strerror}", "Choose another: --port N"
-        ) from error
+        why = str(error.strerror).partition(" (while")[0]
+        raise Unavailable(f"Cannot listen on {_shown(host)}:{port}: {why}", "Choose another: --port N") from error
     # asyncio does so for sockets that name their protocol alone. Without it a body waits 40 ms behind its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tune(listener)

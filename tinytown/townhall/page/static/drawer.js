@@ -55,7 +55,7 @@ export class Drawer {
     this.node.replaceChildren();
     document.body.classList.remove("with-drawer");
     if (from?.isConnected && from !== document.body) from.focus();
-    else this.giveBack(subject);
+    if (document.activeElement !== from) this.giveBack(subject); // it is gone, or hidden
   }
 
   // Something changed; of the subject or of another.
@@ -134,7 +134,7 @@ export class Drawer {
     const { pending } = this.town.head.conductor;
     this.#head("Your mailbox", null, null, plural(pending, "message"));
     this.#actions(pending ? ["message.acknowledge"] : [], {});
-    this.#whole("/v1/agents/conductor/inbox", `${pending} ${this.town.head.last_event}`, (box) => this.parts.text.replaceChildren(
+    this.#whole("/v1/agents/conductor/inbox", pending, (box) => this.parts.text.replaceChildren(
       h("ul", { class: "mail" }, box.messages.map((one) => h("li", {}, h("p", { class: "reason" }, label(one.type)), h("p", {}, one.text)))),
     ));
   }

@@ -89,7 +89,8 @@ function onState(state, problem, wait) {
 function giveBack(subject) {
   const node =
     subject.kind === "task" ? board.cardOf(subject.id) : subject.kind === "agent" ? agents.buttonOf(subject.name) : subject.kind === "item" ? missions.boxOf(subject.id) : byId("mail");
-  (node ?? byId("board")).focus();
+  node?.focus();
+  if (!node || document.activeElement !== node) byId("board").focus();
 }
 
 function goTo(id, focus) {
