@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 from tests.townhall.conftest import OpenHall
 from tinytown.services import backlog, tasks, web_codes
 from tinytown.services.caller import Caller
-from tinytown.town import Town
+from tinytown.town import Town, open_town
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -193,6 +193,24 @@ def test_sign_in_by_key(guarded: TownHall, open_page: OpenPage) -> None:
     assert page.evaluate("document.cookie") == ""
     page.reload()
     page.wait_for_selector("#live.live.live:text('Live')")
+
+
+def test_what_a_key_may_not_do_is_refused_and_said(open_hall: OpenHall, open_page: OpenPage) -> None:
+    """With `town.read` alone everything is seen; a button says why it did nothing."""
+    digest = argon2.PasswordHasher.from_parameters(CHEAPEST).hash(KEY)
+    reader = {"name": "reader", "hash": digest, "scopes": ["town.read"]}
+    hall = open_hall(townhall={"auth": {"mode": "api_key", "keys": [reader]}})
+    opened = open_town(str(hall.root))
+    register(opened, "ann")
+    opened.store.close()
+    page = open_page(hall, live=False, quiet=False)
+    page.fill("#signin-key", KEY)
+    page.keyboard.press("Enter")
+    page.locator("tr[data-agent=ann] button").click()
+    page.locator("#drawer [data-action='task.assign']").click()
+    page.fill("#ask-field", "anything")
+    page.keyboard.press("Control+Enter")
+    page.locator("#ask .outcome .bad", has_text="town.write").wait_for()
 
 
 def test_sign_in_by_a_one_time_link(guarded: TownHall, open_page: OpenPage) -> None:

@@ -6,13 +6,14 @@ A reader that does not keep up is cut off: nothing is kept for it without end.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tinytown.errors import RedisAway, TinytownError, Unavailable
+from tinytown.errors import TinytownError, Unavailable
 from tinytown.services import events
 from tinytown.services.events import TRY_AGAIN_S, WAIT_S, Filter
 from tinytown.store.events import NEVER
@@ -23,6 +24,7 @@ READERS_MOST = 500
 BEHIND_MOST = 5000  # events that wait for one reader
 GATHER_S, GATHER_MOST_S = 0.00025, 0.1  # for each reader; of all
 RESET = "reset"
+_log = logging.getLogger("tinytown.townhall")
 T = TypeVar("T")
 Run = Callable[[Callable[[Town], Any]], Awaitable[Any]]
 
@@ -64,10 +66,15 @@ class Reader:
             return
         self._waiting.extend(told for told in batch if told.kind or self.wanted.takes(told.event))
         if len(self._waiting) > BEHIND_MOST:
-            self._waiting.clear()
-            self.cut.set()
-        if self._waiting or self.cut.is_set():
+            self.cut_off()
+        elif self._waiting:
             self._bell.set()
+
+    def cut_off(self) -> None:
+        """Nothing more comes."""
+        self._waiting.clear()
+        self.cut.set()
+        self._bell.set()
 
     async def batches(self, after: str | None, quiet_s: float) -> AsyncIterator[list[Told] | None]:
         """What happened after this place (None: from now on), then what happens; ends when the reader is cut off."""
@@ -109,7 +116,7 @@ class Hub:
 
     def __init__(self, town: Town, run: Run) -> None:
         self.run = run
-        self._town = Town(town.root, town.config)  # the thread's own
+        self._town = town
         self._readers: set[Reader] = set()
         self._begun: asyncio.Future[str] | None = None  # the thread's first place in the stream
         self._position = NEVER
@@ -144,7 +151,8 @@ class Hub:
         loop = asyncio.get_running_loop()
         self._begun = loop.create_future()
         self._begun.add_done_callback(lambda future: future.cancelled() or future.exception())
-        threading.Thread(target=_Feed(self, self._town, loop).work, name="events", daemon=True).start()
+        own = Town(self._town.root, self._town.config)  # each thread has a connection of its own
+        threading.Thread(target=_Feed(self, own, loop).work, name="events", daemon=True).start()
 
     # Called by the thread, in the event loop
 
@@ -168,6 +176,12 @@ class Hub:
             self._begun = None
         return bool(self._readers)
 
+    async def broke(self) -> None:
+        """The thread ends, and should not: who listens is cut off, and may come again."""
+        self._begun = None
+        for reader in list(self._readers):
+            reader.cut_off()
+
 
 class _Feed:
     """The thread."""
@@ -182,9 +196,14 @@ class _Feed:
         except TinytownError as error:
             self._in_loop(self._hub.begun(NEVER, error))
             return
-        if self._in_loop(self._hub.begun(position)):
-            self._follow(position)
-        self._town.store.close()
+        try:
+            if self._in_loop(self._hub.begun(position)):
+                self._follow(position)
+        except Exception:  # noqa: BLE001  whatever it was, nobody is left waiting for a thread that is no more
+            _log.exception("the reader of events has ended")
+            self._in_loop(self._hub.broke())
+        finally:
+            self._town.store.close()
 
     def _follow(self, position: str) -> None:
         was_away = False
@@ -196,7 +215,7 @@ class _Feed:
                 if lost:
                     batch = [Told.reset(self._town.store.events.last_id())]
                 was_away = False
-            except RedisAway:
+            except TinytownError:  # Redis is away, or does not let us in (yet)
                 batch, was_away = [], True
                 self._pause.wait(TRY_AGAIN_S)
             if batch:

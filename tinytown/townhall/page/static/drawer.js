@@ -5,7 +5,7 @@ import { button } from "/page/ask.js";
 import { path, request } from "/page/api.js";
 import { byId, clean, h, helps, say } from "/page/dom.js";
 import { Log } from "/page/log.js";
-import { bytes, label, plural, short, sign, since, span, tone } from "/page/words.js";
+import { bytes, label, plural, short, sign, since, span, titled, tone } from "/page/words.js";
 
 const WHY_MS = 1500; // not more often is it asked why something waits
 
@@ -74,7 +74,7 @@ export class Drawer {
     const { id } = this.subject;
     this.#whole(path`/v1/tasks/${id}`, row?.updated_at, (task) => this.#taskTexts(task));
     if (!row) return this.#head("Task", id, null, "It is not among the tasks that are shown.");
-    this.#head(row.title || "(no text)", row.id, row.state, row.reason, row.remedy);
+    this.#head(titled(row.title) || "(no text)", row.id, row.state, row.reason, row.remedy);
     this.#actions(ofTask(row), { task_id: row.id, agent: row.agent });
     this.#facts([
       ["Agent", row.agent && this.#link(row.agent, { kind: "agent", name: row.agent })], ["Tries", row.attempts],
@@ -105,7 +105,7 @@ export class Drawer {
     const seen = this.town.vitals.get(row.id);
     const { pending } = row;
     this.#facts([
-      ["Task", row.task && this.#link(row.task.title, { kind: "task", id: row.task.id })], ["CLI", row.cli], ["Role", row.role],
+      ["Task", row.task && this.#link(titled(row.task.title), { kind: "task", id: row.task.id })], ["CLI", row.cli], ["Role", row.role],
       ["Rounds", row.rounds_max === null ? row.rounds : `${row.rounds} of ${row.rounds_max}`], ["Tasks done", row.tasks_completed], ["Restarts", row.restarts],
       ["Mailbox", [plural(pending.total, "message"), pending.claimed && `${pending.claimed} in the round`, pending.dead && `${pending.dead} given up`].filter(Boolean).join(", ")],
       ["Process", row.pid], ["Memory", bytes(seen?.memory_bytes)], ["CPU", seen?.share === null || !seen ? "" : `${seen.share.toFixed(0)} %`],

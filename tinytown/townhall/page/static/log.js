@@ -9,6 +9,7 @@ const LINE_MOST = 4000; // characters
 const PORTION = 120; // lines in one frame
 const TAIL = 120000; // bytes
 const REST_MS = 10000; // as in stream.js
+const AGAIN_MS = [300, 1000, 3000, 8000]; // a run that has just begun has no log yet
 
 export class Log {
   constructor(path) {
@@ -17,6 +18,7 @@ export class Log {
     this.rest = "";
     this.lines = 0;
     this.dropped = 0;
+    this.tries = 0;
     this.drawing = false;
     this.text = h("div", { class: "log", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off" });
     this.last = h("pre", { class: "block" }); // the line that is being written
@@ -43,19 +45,29 @@ export class Log {
     }
   }
 
+  #opened() {
+    say(this.note, this.lines || this.rest ? "" : "Nothing is written yet.");
+  }
+
   #hush() {
+    clearTimeout(this.again);
     this.source?.close();
     this.source = null;
   }
 
   #listen() {
     this.source = new EventSource(`${this.path}?tail=${TAIL}`);
-    this.source.onopen = () => say(this.note, this.lines || this.rest ? "" : "Nothing is written yet.");
+    this.source.onopen = () => {
+      this.tries = 0;
+      this.#opened();
+    };
     this.source.onmessage = (event) => this.#take(JSON.parse(event.data).text);
     this.source.addEventListener("reset", () => this.#clear());
     this.source.onerror = () => {
-      const isOver = this.source.readyState === EventSource.CLOSED;
-      say(this.note, isOver ? "No log yet: nothing has worked on it." : "The connection is lost; trying again …");
+      if (this.source.readyState !== EventSource.CLOSED) return say(this.note, "The connection is lost; trying again …");
+      say(this.note, "No log yet: nothing has worked on it.");
+      this.again = setTimeout(() => this.#listen(), AGAIN_MS[Math.min(this.tries, AGAIN_MS.length - 1)]);
+      this.tries += 1;
     };
   }
 

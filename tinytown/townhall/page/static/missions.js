@@ -101,6 +101,7 @@ export class Missions {
       this.#fill(box, row, item);
       svg.append(box);
     });
+    node.parts.graph.style.containIntrinsicSize = `${Math.ceil(wide)}px ${Math.ceil(high)}px`; // its size while out of view
     node.parts.graph.replaceChildren(svg);
     if (held && node.boxes.has(held)) node.boxes.get(held).focus();
   }
