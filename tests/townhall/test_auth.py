@@ -58,7 +58,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def audit(root: Path) -> list[dict[str, Any]]:
-    path = root / ".tt" / "logs" / "townhall-audit.log"
+    path = root / ".tt" / "townhall-audit.log"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -236,10 +236,12 @@ def test_what_is_written_down(keyed: TownHall) -> None:
     assert [row["verb"] for row in rows] == ["backlog.add", "backlog.add", None, None, "session.begin", "backlog.add"]
     assert [row["request_id"] for row in rows[:2]] == [each.headers["x-request-id"] for each in (done, refused)]
     assert (rows[0]["scopes"], rows[0]["address"]) == (["town.write"], "127.0.0.9")
-    path = keyed.root / ".tt" / "logs" / "townhall-audit.log"
+    path = keyed.root / ".tt" / "townhall-audit.log"
     assert path.stat().st_mode & 0o777 == 0o600
     told = path.read_text() + keyed.said
     assert not [secret for secret in (OWNER, READER, WORKER, "wrong-secret", "argon2") if secret in told]
+    for end in ("log", "log/stream"):  # it is no agent's log: who may read the town does not read who did what
+        problem(http.get(f"/v1/agents/townhall-audit/{end}", headers=bearer(READER)), 404)
 
 
 def test_every_route_is_guarded(town: Town, http: httpx2.Client) -> None:

@@ -160,7 +160,7 @@ def test_a_call_needs_the_scope_of_its_verb(keyed: TownHall, mode: str) -> None:
             assert error_of(caught.value).code == types.INVALID_REQUEST or "Use a key" in str(caught.value)
     with connected(over_http(keyed.url, {"X-API-Key": KEYS["owner"]}), mode) as host:
         assert host.call("backlog.remove", task_id=task_id)["removed"] is True
-    said = (keyed.root / ".tt" / "logs" / "townhall-audit.log").read_text()
+    said = (keyed.root / ".tt" / "townhall-audit.log").read_text()
     rows = [json.loads(line) for line in said.splitlines()]
     told = {(row["principal"], row["verb"], row["result"]) for row in rows}
     assert {("reader", "backlog.add", "denied"), ("worker", "backlog.add", "success"),

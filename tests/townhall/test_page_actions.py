@@ -104,7 +104,7 @@ def test_buttons_of_tasks(running: RunningTown, its_hall: TownHall, open_page: O
     running.wait_done(failed)
     page.locator(".need", has_text="no space left").wait_for(state="detached")
     long = running.assign("ann", "say at work on it", "await never")
-    page.locator("[data-column=running] .card").click()
+    page.locator(f"[data-column=running] .card[data-task='{long.id}']").click()
     page.locator(".log", has_text="at work on it").wait_for()
     press(page, "task.cancel")
     page.fill("#ask-field", "no longer wanted")

@@ -54,14 +54,27 @@ def test_a_browser_is_led_by_a_file_of_its_own(tmp_path: Path) -> None:
     assert "<script>" not in path.read_text()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": 3, "process": {}}', '{"url": "http://x", "process": 5}'])
+SPOILT = ["", "[]", "{}", '{"halls": 3}', '{"halls": [3, {}]}', '{"halls": [{"url": 3, "process": {}}]}']
+
+
+@pytest.mark.parametrize("text", [*SPOILT, '{"halls": [{"url": "http://x", "process": 5}]}'])
 def test_a_spoilt_file_names_no_town_hall(tmp_path: Path, text: str) -> None:
     """Whatever is in it, and when its process is another one by now."""
     (tmp_path / web.FILE).write_text(text)
     assert web.running(tmp_path) is None
     other = processes.own().to_dict() | {"started": 1}
-    (tmp_path / web.FILE).write_text(json.dumps({"url": "http://x", "process": other}))
+    (tmp_path / web.FILE).write_text(json.dumps({"halls": [{"url": "http://x", "process": other}]}))
     assert web.running(tmp_path) is None
     web.announce(tmp_path, "http://127.0.0.1:1")
     assert web.running(tmp_path) == "http://127.0.0.1:1"
     assert (tmp_path / web.FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_of_two_town_halls_the_one_that_is_left_is_found(open_hall: OpenHall) -> None:
+    """The last that was started is named while it runs, and then the one before it."""
+    first = open_hall()
+    tt = Tt(first.root.parent, town=first.root)
+    second = start(first.root)
+    assert tt.ok("web", "--json").json["url"] == second.url
+    second.stop()
+    assert tt.ok("web", "--json").json["url"] == first.url

@@ -1,6 +1,7 @@
 """Where the town's page is: a running town hall leaves its address; `tt web` makes a link to it that lets in once.
 
-`.tt/townhall.json` names the process and its address. It may outlive that process: who reads it looks whether it lives.
+`.tt/townhall.json` names processes and their addresses, the newest last. It may outlive them: who reads it looks whether
+they live.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinytown import config_townhall, processes
 from tinytown.errors import Unavailable
-from tinytown.files import read_json, write_atomic
+from tinytown.files import locked, read_json, write_atomic
 from tinytown.processes import Identity
 from tinytown.services import web_codes
 from tinytown.town import Town
@@ -32,15 +34,26 @@ class Link:
 
 
 def announce(state_dir: Path, url: str) -> None:
-    """This process serves the page at `url`. Raises OSError (disk full)."""
-    write_atomic(state_dir / FILE, json.dumps({"url": url, "process": processes.own().to_dict()}), sync=False)
+    """This process serves the page at `url`. Raises OSError (disk full), Forbidden."""
+    with locked(state_dir / f"{FILE}.lock"):  # there may be several town halls: each is found when the others have left
+        mine = {"url": url, "process": processes.own().to_dict()}
+        write_atomic(state_dir / FILE, json.dumps({"halls": [*_living(state_dir), mine]}), sync=False)
 
 
 def running(state_dir: Path) -> str | None:
-    """The address of the town hall that runs; None when none does."""
-    stored = read_json(state_dir / FILE) or {}
-    url, told = stored.get("url"), stored.get("process")
-    return url if isinstance(url, str) and processes.is_alive(Identity.from_dict(told)) else None
+    """The address of the town hall that runs, of several the last that was started; None when none does."""
+    living = _living(state_dir)
+    return str(living[-1]["url"]) if living else None
+
+
+def _living(state_dir: Path) -> list[dict[str, Any]]:
+    told = (read_json(state_dir / FILE) or {}).get("halls")
+    halls = [hall for hall in told if isinstance(hall, dict)] if isinstance(told, list) else []
+    return [
+        hall
+        for hall in halls
+        if isinstance(hall.get("url"), str) and processes.is_alive(Identity.from_dict(hall.get("process")))
+    ]
 
 
 def link(town: Town) -> Link:

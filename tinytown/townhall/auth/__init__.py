@@ -66,4 +66,4 @@ def visitor(scope: Scope) -> Visitor:
 
 def at_the_terminal(town: Town) -> Visitor:
     """Whoever speaks to the program over its stdin: the town's user. One for the life of the program."""
-    return visitors.at_the_terminal(AuditLog(town.logs_dir), Limits(RateLimit()))
+    return visitors.at_the_terminal(AuditLog(town.state_dir), Limits(RateLimit()))

@@ -1,4 +1,4 @@
-"""What was changed, and who was refused: `.tt/logs/townhall-audit.log`, one JSON object per line, without secrets."""
+"""What was changed, and who was refused: `.tt/townhall-audit.log`, one JSON object per line, without secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinytown import clock
 from tinytown.errors import Forbidden
 from tinytown.files import locked
 
-NAME = "townhall-audit.log"
+NAME = "townhall-audit.log"  # not among the logs of agents: an agent may have any name, and who may read reads those
 KEPT_BYTES = 10_000_000
 KEPT_FILES = 4  # beside the one that is written
 BURST = 10

@@ -45,7 +45,7 @@ class Gate:
         """Raises Invalid for settings that let nobody in."""
         self.mode = settings.auth.mode
         self.limits = Limits(settings.rate_limit)
-        self.audit = AuditLog(town.logs_dir)
+        self.audit = AuditLog(town.state_dir)
         self.sessions = Sessions(str(town.root))
         self._hosts = settings.allowed_hosts
         self._folder = town.state_dir
