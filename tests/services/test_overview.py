@@ -195,6 +195,30 @@ def test_only_what_changed(supervised: Town) -> None:
     assert changed["last_event"] == changed["events"][-1]["id"]
 
 
+def test_a_whole_look_tells_the_events_too(supervised: Town) -> None:
+    """That all is read anew once in a while costs nobody an event; the first look tells none."""
+    town = supervised
+    backlog.add(town, "old", [], PERSON)
+    seen = Live(town, anew_s=0.0)
+    assert seen.changes()["events"] == []
+    new = backlog.add(town, "new", [], PERSON)
+    (told,) = seen.changes()["events"]
+    assert told["task_id"] == new.id
+    assert seen.changes()["events"] == []
+
+
+def test_what_happened_to_the_whole_town(supervised: Town) -> None:
+    """An event that names nothing (restored, a CLI held): every card is made anew, whatever was known."""
+    town = supervised
+    task = backlog.add(town, "work", [], PERSON)
+    seen = Live(town)
+    seen.read()
+    key = town.store.keys.task(task.id)
+    town.store.redis.set(key, str(town.store.redis.get(key)).replace('"work"', '"other work"'))
+    town.store.redis.xadd(town.store.keys.events, {"data": json.dumps({"event_type": "town_restored"})})
+    assert [row["title"] for row in seen.changes()["tasks"]] == ["other work"]
+
+
 def test_a_kept_overview_is_a_fresh_one(supervised: Town) -> None:
     """Whatever happens, what is kept and brought up to date is what one would read anew."""
     town, dice = supervised, random.Random(3)  # noqa: S311

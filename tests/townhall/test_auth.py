@@ -152,7 +152,8 @@ def test_scopes(http: httpx2.Client) -> None:
     """Each key does what its scopes allow; else 403 names the scope. The owner's does everything."""
     assert http.get(STATUS, headers=bearer(READER)).status_code == 200
     answer = http.post(WRITE, json=TASK, headers=bearer(READER))
-    assert "town.write" in problem(answer, 403)["detail"]
+    told = problem(answer, 403)
+    assert ("town.write" in told["detail"], told["remedy"]) == (True, "Use a key that has it.")
     assert 'error="insufficient_scope", scope="town.write"' in answer.headers["www-authenticate"]
     assert http.post(WRITE, json=TASK, headers=bearer(WORKER)).status_code == 201
     for path in (STATUS, "/openapi.json", "/metrics"):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.support.town import register
 from tests.support.townhall import TownHall
+from tests.support.waiting import wait_until
+from tinytown.town import Town
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +29,20 @@ def test_interrupt_at_the_terminal_ends_it_quietly(hall: TownHall) -> None:
     """Ctrl-C is a way to leave, not an error with a trace."""
     hall.process.send_signal(signal.SIGINT)
     assert hall.process.wait(10) in (0, 130)
+    assert "Traceback" not in hall.said
+
+
+def test_who_waits_is_told_that_it_leaves(town: Town, hall: TownHall) -> None:
+    """A request that waits for an agent gets its answer, and holds up nobody."""
+    register(town, "backend")
+    http, tasks = hall.client(), Path(f"/proc/{hall.process.pid}/task")
+    assert http.get("/v1/agents/backend").status_code == 200
+    threads = len(list(tasks.iterdir()))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(http.get, "/v1/agents/backend/wait?timeout_s=20")
+        wait_until(lambda: len(list(tasks.iterdir())) > threads, 10, "the thread that waits")
+        assert hall.stop() == 0
+        assert (waiting.result().status_code, waiting.result().json()["detail"]) == (503, "The town hall is leaving.")
     assert "Traceback" not in hall.said
 
 

@@ -82,7 +82,9 @@ def test_our_origin(origin: str, host: str, scheme: str, *, expected: bool) -> N
 )
 def test_what_the_browser_says(headers: dict[str, str], *, foreign: bool, ours: bool) -> None:
     """Parts of foreign pages are refused, links from there are not; a change by cookie comes from our page."""
-    assert origins.is_foreign_fetch(headers) is foreign
+    assert origins.is_foreign_fetch("GET", headers) is foreign
+    is_from_elsewhere = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    assert origins.is_foreign_fetch("POST", headers) is is_from_elsewhere  # a form of another page navigates, too
     assert origins.is_from_our_page(headers) is ours
 
 

@@ -15,7 +15,7 @@ from tests.support.running_town import RunningTown, compile_stubborn
 from tests.support.townhall import TownHall
 from tests.support.waiting import wait_until
 from tinytown.domain.work import WorkStatus
-from tinytown.services import backlog, messages
+from tinytown.services import backlog, messages, steering
 from tinytown.services.caller import Caller
 from tinytown.services.missions import starting
 from tinytown.services.missions.starting import StartRequest
@@ -55,6 +55,22 @@ def told(page: Page, text: str) -> None:
 
 def press(page: Page, action: str, where: str = "#drawer") -> None:
     page.locator(f"{where} [data-action='{action}']").first.click()
+
+
+def test_an_answer_that_is_lost(running: RunningTown, its_hall: TownHall, open_page: OpenPage) -> None:
+    """What was sent and not answered may be sent again by another press: it is done once."""
+    running.spawn("ann")
+    steering.interrupt(running.town, "ann", Caller())
+    page = open_page(its_hall, quiet=False)
+    page.locator("tr[data-agent=ann] button").click()
+    page.route("**/v1/messages/send", lambda route: (route.fetch(), route.abort()), times=1)
+    press(page, "message.send")
+    page.fill("#ask-field", "only once")
+    page.locator("#ask [type=submit]").click()
+    page.locator("#ask", has_text="does not answer").wait_for()
+    page.locator("#ask [type=submit]").click()
+    told(page, "mailbox of 'ann'")
+    assert len(messages.mailbox(running.town, "ann").messages) == 1
 
 
 def test_buttons_of_an_agent(running: RunningTown, its_hall: TownHall, open_page: OpenPage) -> None:

@@ -74,7 +74,6 @@ def test_of_two_town_halls_the_one_that_is_left_is_found(open_hall: OpenHall) ->
     """The last that was started is named while it runs, and then the one before it."""
     first = open_hall()
     tt = Tt(first.root.parent, town=first.root)
-    second = start(first.root)
-    assert tt.ok("web", "--json").json["url"] == second.url
-    second.stop()
+    with TownHall(first.root) as second:
+        assert tt.ok("web", "--json").json["url"] == second.url
     assert tt.ok("web", "--json").json["url"] == first.url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tinytown.town import Town
 
 POLL_S = 0.2
 _BLOCK = 65536
+_DIGITS_MOST = 20  # of a place in a file
 
 
 def name_of(town: Town, reference: str) -> str:
@@ -61,13 +63,13 @@ def round_of_task(town: Town, task: Task) -> tuple[str, int]:
     return row.agent.name, entry.number
 
 
-def tail(path: Path, lines: int) -> bytes:
-    """The last lines of a file. Raises NotFound when there is none."""
+def tail(path: Path, lines: int, most: int | None = None) -> bytes:
+    """The last lines of a file, of no more than its last `most` bytes. Raises NotFound when there is none."""
     fd = _open(path)
     if fd is None:
         raise NotFound(f"There is no log yet: {path}")
     try:
-        return _tail(fd, lines, os.fstat(fd).st_size)
+        return _tail(fd, lines, os.fstat(fd).st_size, most)
     finally:
         os.close(fd)
 
@@ -117,7 +119,8 @@ class Follower:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         size, mark = self._file.size or 0, f"{self._file.inode}-"
         offset = (place or "").removeprefix(mark)
-        if place and place.startswith(mark) and offset.isdecimal() and int(offset) <= size:
+        is_known = (place or "").startswith(mark) and offset.isdecimal() and len(offset) <= _DIGITS_MOST
+        if is_known and int(offset) <= size:
             self._file.position = int(offset)
         else:
             self._file.position = self._file.line_after(max(0, size - tail))
@@ -184,20 +187,26 @@ class _Following:
             self._fd = None
 
 
-def _tail(fd: int, lines: int, end: int) -> bytes:
-    start, text = end, b""
-    while start > 0 and text.count(b"\n") <= lines:
-        size = min(_BLOCK, start)
+def _tail(fd: int, lines: int, end: int, most: int | None = None) -> bytes:
+    least = max(0, end - most) if most is not None else 0
+    start, blocks, ends = end, [], 0
+    while start > least and ends <= lines:
+        size = min(_BLOCK, start - least)
         start -= size
-        text = os.pread(fd, size, start) + text
-    return b"".join(text.splitlines(keepends=True)[-lines:]) if lines else b""
+        blocks.append(os.pread(fd, size, start))
+        ends += blocks[-1].count(b"\n")
+    return b"".join(b"".join(reversed(blocks)).splitlines(keepends=True)[-lines:]) if lines else b""
 
 
 def _open(path: Path) -> int | None:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # somebody may have put a pipe there
     except FileNotFoundError:
         return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _was_replaced(path: Path, fd: int) -> bool:

@@ -1,7 +1,7 @@
 """Where the town's page is: a running town hall leaves its address; `tt web` makes a link to it that lets in once.
 
-`.tt/townhall.json` names processes and their addresses, the newest last. It may outlive them: who reads it looks whether
-they live.
+`.tt/townhall.json` names processes and their addresses, the newest last. It may outlive them: who reads it looks
+whether they live.
 """
 
 from __future__ import annotations

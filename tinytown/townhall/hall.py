@@ -55,17 +55,30 @@ class Hall:
     async def run(
         self, function: Callable[[Town], T], *, timeout_s: float | None = None, waits: bool = False
     ) -> T:  # fmt: skip
-        """Call this in a thread, with the thread's town. Raises as `call`."""
+        """Call this in a thread, with the thread's town. Raises as `call`; what `waits` when it leaves, too."""
         if self._under_way[waits] >= QUEUE_MOST:
             raise Unavailable("Too many requests are under way.", "Try again in a moment.")
         self._under_way[waits] += 1
         future = asyncio.get_running_loop().run_in_executor(self._pools[waits], functools.partial(self._in, function))
         future.add_done_callback(functools.partial(self._ended, waits=waits))
-        done, _pending = await asyncio.wait([future], timeout=timeout_s)
-        if not done:
+        if waits:
+            await self._wait_or_leave(future, timeout_s)
+        else:
+            await asyncio.wait([future], timeout=timeout_s)
+        if not future.done():
             text = f"There was no answer within {timeout_s:g} s."
             raise TimedOut(text, "It may still be done: look before you repeat it.")
         return future.result()
+
+    async def _wait_or_leave(self, future: asyncio.Future[Any], timeout_s: float | None) -> None:
+        """Wait for what may take its time, but hold up no town hall that is told to leave. Raises Unavailable."""
+        leaving = asyncio.ensure_future(self.leaving.wait())
+        try:
+            await asyncio.wait([future, leaving], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        if self.leaving.is_set() and not future.done():
+            raise Unavailable("The town hall is leaving.", "Ask again when it is back.")
 
     async def status(self) -> dict[str, Any]:
         """The town at a glance, at most 100 ms old; many who ask at once cost one look."""

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,7 +18,10 @@ UNREAD_MOST_MS = 30_000  # a visitor who takes nothing for so long is gone
 
 
 class Protocol(H11Protocol):
-    """A connection that can be cut, and that must say what it wants."""
+    """A connection that can be cut, and that must say what it wants, each time within `headers_within_s` seconds."""
+
+    headers_within_s = HEADERS_WITHIN_S
+    _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn calls it."""
@@ -29,11 +33,26 @@ class Protocol(H11Protocol):
             await app(scope, receive, send)
 
         self.app = connected
-        self.loop.call_later(HEADERS_WITHIN_S, self._lose_patience)
+        self._patience = self.loop.call_later(self.headers_within_s, transport.abort)
 
-    def _lose_patience(self) -> None:
-        if getattr(self, "cycle", None) is None:
-            self.transport.abort()
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn calls it."""
+        super().data_received(data)
+        is_in_head = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if not is_in_head:
+            self._have_patience()
+        elif self._patience is None:
+            self._patience = self.loop.call_later(self.headers_within_s, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn calls it."""
+        self._have_patience()
+        super().connection_lost(exc)
+
+    def _have_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class Server(uvicorn.Server):

@@ -33,10 +33,14 @@ Rows = dict[str, dict[str, Any]]
 
 
 class Live:
-    """See the module. For one reader; every method raises RedisAway, and goes on where it was afterwards."""
+    """See the module; all of it is read anew every `anew_s` seconds. For one reader.
 
-    def __init__(self, town: Town) -> None:
+    Every method raises RedisAway, and goes on where it was afterwards.
+    """
+
+    def __init__(self, town: Town, anew_s: float = ANEW_S) -> None:
         self._town = town
+        self._anew_s = anew_s
         self._last = NEVER
         self._anew_at = 0.0
         self._tasks: dict[str, Task] = {}
@@ -61,16 +65,12 @@ class Live:
 
     def changes(self) -> dict[str, Any]:
         """What is different since the last call: rows, ids that are gone, needs (if they are), counts, events."""
-        now = clock.monotonic()
-        if now >= self._anew_at:
-            scene, news = self._anew(), []
-            self._anew_at = now + ANEW_S
-            self._cards = {}
-        else:
-            news = self._town.store.events.after(self._last)
-            scene = self._anew() if len(news) >= PAGE or _is_of_all(news) else self._again(news)
-            self._last = news[-1][0] if news else self._last
+        history, is_due = self._town.store.events, clock.monotonic() >= self._anew_at
+        last = history.last_id() if is_due else self._last  # before all else: what happens meanwhile is told again
+        news = history.after(self._last) if self._head else []
+        scene = self._anew() if is_due or len(news) >= PAGE or _is_of_all(news) else self._again(news)
         found = self._differences(scene)
+        self._last = news[-1][0] if news else last
         return found | {"events": [{**event, "id": place} for place, event in news], "last_event": self._last}
 
     def vitals(self) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ class Live:
 
     def _anew(self) -> Scene:
         town = self._town
-        self._last = town.store.events.last_id()  # before all else: what happens meanwhile is told again
+        self._anew_at = 0.0  # should Redis go away in the middle, it is all to be read again
         seen = status.read(town)
         self._agents = {one.agent.id: one for one in seen.agents}
         ids = town.store.tasks.newest(_OPEN, OPEN_MOST) + town.store.tasks.newest(_ENDED, DONE_MOST)
@@ -90,6 +90,8 @@ class Live:
         ended = sorted((run for run in stored if run.state.is_terminal), key=lambda run: run.ended_at or "")
         wanted = [run.id for run in stored if not run.state.is_terminal] + [run.id for run in ended[-ENDED_MISSIONS:]]
         self._reports = {report.run.id: report for report in missions.reports(town, wanted)}
+        self._cards = {}
+        self._anew_at = clock.monotonic() + self._anew_s
         return self._scene(seen)
 
     def _again(self, news: Iterable[tuple[str, Mapping[str, Any]]]) -> Scene:

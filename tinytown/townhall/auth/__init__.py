@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 
 from tinytown.config_townhall import RateLimit, Townhall
@@ -52,8 +51,7 @@ def needs(scope: verbs.Scope) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         if not visitor(request.scope).may(scope):
-            refused = refusal.not_allowed(scope.value)
-            raise HTTPException(refused.status, refused.detail, refused.headers)
+            raise refusal.not_allowed(scope.value)
 
     return check
 

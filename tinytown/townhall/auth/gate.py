@@ -94,7 +94,7 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and not origins.is_our_origin(origin, host, request.scope["scheme"]):
             raise Refused(403, "Pages from elsewhere may not ask this town hall.")
-        if origins.is_foreign_fetch(headers):
+        if origins.is_foreign_fetch(request.method, headers):
             raise Refused(403, "Pages from elsewhere may not ask this town hall.")
 
     async def _principal(self, request: Request, address: str) -> Principal:

@@ -33,10 +33,10 @@ def is_our_origin(origin: str, host: str, scheme: str) -> bool:
     return here is not None and _place(here) == _place(parts)
 
 
-def is_foreign_fetch(headers: Mapping[str, str]) -> bool:
+def is_foreign_fetch(method: str, headers: Mapping[str, str]) -> bool:
     """A browser says that a page from elsewhere asks for this, and not because somebody follows a link."""
-    site = headers.get("sec-fetch-site", "none")
-    return site not in {"none", "same-origin"} and headers.get("sec-fetch-mode") != "navigate"
+    is_link = method in {"GET", "HEAD"} and headers.get("sec-fetch-mode") == "navigate"
+    return headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and not is_link
 
 
 def is_from_our_page(headers: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ from tinytown.townhall import auth
 from tinytown.townhall.hall import Hall
 from tinytown.townhall.mcp.server import Door
 
+_GONE = (asyncio.CancelledError, BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 # What may last as long as it likes: it ends with the input.
 _LASTING = "subscriptions/listen"
 
@@ -36,12 +37,26 @@ async def _serve(town: Town, timeout_s: float, *, underscore: bool) -> None:
     server = door.server()
     try:
         async with (
+            _left_in_peace(door),
             stdio_server() as (incoming, outgoing),
             Conversation(door, incoming, outgoing).open() as (read, write),
         ):
             await server.run(read, write, server.create_initialization_options())
     finally:
         door.close()
+
+
+@contextlib.asynccontextmanager
+async def _left_in_peace(door: Door) -> AsyncIterator[None]:
+    """When stdout is broken whoever asked is gone: that is the end, and no failure."""
+    try:
+        yield
+    except (asyncio.CancelledError, BaseExceptionGroup) as error:
+        group = error if isinstance(error, BaseExceptionGroup) else BaseExceptionGroup("", [error])
+        if group.split(_GONE)[1] is not None:
+            raise
+        door.close()
+        os._exit(0)  # all else would wait for the thread that reads the input, and that for a line
 
 
 class Conversation:
@@ -57,14 +72,10 @@ class Conversation:
         """The two streams for the server."""
         into, read = anyio.create_memory_object_stream[Any](0)
         write, out = anyio.create_memory_object_stream[SessionMessage](0)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._hand_in, into)
-                tasks.start_soon(self._hand_out, out)
-                yield read, write
-        except asyncio.CancelledError:  # stdout is broken: whoever asked is gone
-            self._door.close()
-            os._exit(0)  # all else would wait for the thread that reads the input, and that for a line
+        async with _left_in_peace(self._door), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hand_in, into)
+            tasks.start_soon(self._hand_out, out)
+            yield read, write
 
     async def _hand_in(self, into: Any) -> None:
         async with into:

@@ -59,6 +59,8 @@ class Board:
         self._taken, self._cost = began, clock.monotonic() - began
 
     def _take(self, now: float) -> None:
+        if not self._look:
+            self._live = Live(self._town)  # what a first look has told that then failed, nobody has heard
         found = self._live.changes()
         if not self._look:
             newest = self._town.store.events.newest(EVENTS)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path as File
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from tinytown.errors import Unavailable
+from tinytown.errors import TinytownError, Unavailable
 from tinytown.services import events, logs, tasks
 from tinytown.town import Town
 from tinytown.townhall import verbs
@@ -34,6 +36,7 @@ PLACE_MOST = 64  # characters
 # operation -> the command that does the same
 STREAMS = {"events.stream": "events", "agent.log_stream": "logs", "task.log_stream": "logs"}
 _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "description": "Server-sent events."}}}
+_logger = logging.getLogger("tinytown.townhall")
 Place = Annotated[str | None, Header(alias="Last-Event-ID", description="Go on behind this place.")]
 Tail = Annotated[int, Query(ge=0, le=TAIL_MOST, description="Begin so many bytes before the end.")]
 After = Annotated[str | None, Query(max_length=PLACE_MOST, description="As Last-Event-ID, for a first request.")]
@@ -68,7 +71,9 @@ class EventStream(Response):
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for one in running:
                 one.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            for ended in await asyncio.gather(*running, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, TinytownError | HTTPException):
+                    _logger.error("a stream broke: unexpected %s", type(ended).__name__, exc_info=ended)
         if self._cut.is_set() and (abort := scope.get("extensions", {}).get(ABORT)):
             abort()
         with contextlib.suppress(TimeoutError):

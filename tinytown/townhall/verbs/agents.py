@@ -113,7 +113,7 @@ def log(visit: Visit, agent: AgentRef, round: Number | None = None, lines: Lines
     """The end of an agent's log, or of what the model printed in a round."""
     name = logs.name_of(visit.town, agent)
     path = logs.digest(visit.town, name) if round is None else logs.round_path(visit.town, name, round)
-    text = logs.tail(path, lines)[-LOG_BYTES:].decode("utf-8", "replace") if path.exists() else ""
+    text = logs.tail(path, lines, LOG_BYTES).decode("utf-8", "replace") if path.exists() else ""
     numbers = files.round_numbers(visit.town.logs_dir, name)
     size = path.stat().st_size if path.exists() else 0
     return models.Log(agent=name, round=round, text=text, size=size, rounds=numbers)

@@ -103,7 +103,7 @@ def log(visit: Visit, task_id: TaskRef, lines: Lines = 200) -> models.Log:
     """The end of what the model printed in the last round that worked on a task."""
     name, number = logs.round_of_task(visit.town, tasks.find(visit.town, task_id)[1])
     path = logs.round_path(visit.town, name, number)
-    text = logs.tail(path, lines)[-LOG_BYTES:].decode("utf-8", "replace")
+    text = logs.tail(path, lines, LOG_BYTES).decode("utf-8", "replace")
     return models.Log(agent=name, round=number, text=text, size=path.stat().st_size, rounds=[number])
 
 

@@ -8,6 +8,15 @@ export class Problem extends Error {
   }
 }
 
+// Writes that were sent and not answered: whoever presses again asks for the same, once.
+const unanswered = new Map();
+
+function keyOf(what) {
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (!unanswered.has(what)) unanswered.set(what, fresh());
+  return unanswered.get(what);
+}
+
 const signedOut = new EventTarget();
 export const onSignedOut = (listener) => signedOut.addEventListener("out", listener);
 
@@ -18,9 +27,12 @@ export async function request(method, path, body, { signal, quiet = false } = {}
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
+  const what = `${method} ${path} ${options.body ?? ""}`;
+  if (method !== "GET" && path.startsWith("/v1/")) options.headers["Idempotency-Key"] = keyOf(what);
   let response;
   try {
     response = await fetch(path, options);
+    unanswered.delete(what);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The town hall does not answer.", "Is it running? Start it: townhall");
