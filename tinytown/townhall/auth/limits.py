@@ -53,10 +53,11 @@ class Limits:
         """The library forgets what it counted, but never whom."""
         if len(self) < KEYS_MOST:
             return
-        for key in [key for key, counted in self._storage.events.items() if not counted]:
-            self._storage.clear(key)
-        if len(self) >= KEYS_MOST:
-            self._storage.reset()
+        counted = {key: events for key, events in list(self._storage.events.items()) if events}
+        self._storage = MemoryStorage()  # a thread of the library's tidies up the old one, and must not be met there
+        self._window = MovingWindowRateLimiter(self._storage)
+        if len(counted) < KEYS_MOST:
+            self._storage.events.update(counted)
 
 
 @functools.lru_cache(1024)

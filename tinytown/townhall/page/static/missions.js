@@ -52,11 +52,15 @@ export class Missions {
     const done = row.counts.done ?? 0;
     const rest = Object.entries(row.counts).filter(([name, count]) => count && name !== "done").map(([name, count]) => `${count} ${label(name)}`);
     say(counts, [`${done} of ${plural(row.items.length, "item")} done`, ...rest, row.auto_merge ? "merges by itself" : ""].filter(Boolean).join(", "));
-    const key = JSON.stringify([row.reason, row.remedy, row.stopped, row.ended_at, row.state]);
-    if (node.key !== key) {
-      node.key = key;
+    const reason = JSON.stringify([row.reason, row.remedy]);
+    if (node.reason !== reason) {
+      node.reason = reason;
       why.replaceChildren(row.reason ?? "", ...(row.remedy ? [" ", helps(row.remedy)] : []));
-      act.replaceChildren(...ofMission(row).map((name) => button(name, { mission_id: row.id })));
+    }
+    const names = ofMission(row);
+    if (node.names !== names.join()) { // else they stay: somebody may be about to press one
+      node.names = names.join();
+      act.replaceChildren(...names.map((name) => button(name, { mission_id: row.id })));
     }
     if (row.items.length > DRAWN_MOST) this.#list(graph, row);
     else this.#graph(node, row);
