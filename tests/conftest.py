@@ -8,13 +8,13 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import leftovers
+from tests.support import leftovers, passed
 from tinytown import processes
 
 if TYPE_CHECKING:
@@ -64,3 +64,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestRedis
 
     with TestRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether the test itself passed."""
+    report = yield
+    passed.note(item, report)
+    return report

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.passed import has_passed
 from tests.support.running_town import RunningTown, compile_stubborn
 
 NewTown = Callable[..., RunningTown]
-_passed = pytest.StashKey[bool]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether the test itself passed."""
-    report = yield
-    if report.when == "call":
-        item.stash[_passed] = report.passed
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +31,7 @@ def new_town(request: pytest.FixtureRequest, tmp_path: Path, stubborn: Path) -> 
 
     yield make
     try:
-        if request.node.stash.get(_passed, False):
+        if has_passed(request.node):
             for town in made:
                 town.finish()
     finally:

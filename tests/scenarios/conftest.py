@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.github.server import GitHub
+from tests.support.passed import has_passed
 from tests.support.running_town import RunningTown
 from tests.support.stage import REPOSITORY, Stage, make_player, watch_merges
 
 NewStage = Callable[..., Stage]
-_passed = pytest.StashKey[bool]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether the test itself passed."""
-    report = yield
-    if report.when == "call":
-        item.stash[_passed] = report.passed
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +56,7 @@ def new_stage(request: pytest.FixtureRequest, tmp_path: Path, player: Path, gith
 
     yield make
     try:
-        if request.node.stash.get(_passed, False):
+        if has_passed(request.node):
             for stage in made:
                 stage.check()
             for town in towns:
