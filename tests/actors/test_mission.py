@@ -204,6 +204,7 @@ def fresh_town_beside(town: Town, tmp_path: Path) -> Town:
     return Town(root, replace(town.config, name=f"{town.name}x"))
 
 
+@pytest.mark.slow
 def test_a_long_tick_holds_its_lease(town: Town, start: Start) -> None:
     """Its lease is renewed between two steps, and does not lapse however many there are."""
     run = make_mission()

@@ -67,6 +67,7 @@ def test_an_empty_town(supervised: Town) -> None:
     assert json.loads(json.dumps(seen)) == seen
 
 
+@pytest.mark.slow
 def test_where_tasks_stand(supervised: Town) -> None:
     """Each column, with the reason and the command that helps."""
     town = supervised
@@ -161,6 +162,7 @@ def test_agents(supervised: Town) -> None:
     assert ann["memory_bytes"] > 1_000_000
 
 
+@pytest.mark.slow
 def test_the_newest_of_what_is_done(supervised: Town) -> None:
     """Done tasks are cut off, and counted."""
     for number in range(live.DONE_MOST + 3):
@@ -172,6 +174,7 @@ def test_the_newest_of_what_is_done(supervised: Town) -> None:
     assert "task 0" not in {one["title"] for one in seen["tasks"]}
 
 
+@pytest.mark.slow
 def test_only_what_changed(supervised: Town) -> None:
     """After the first look: the rows that events name, those that rest on them, and what is gone; else nothing."""
     town = supervised
@@ -219,6 +222,7 @@ def test_what_happened_to_the_whole_town(supervised: Town) -> None:
     assert [row["title"] for row in seen.changes()["tasks"]] == ["other work"]
 
 
+@pytest.mark.slow
 def test_a_kept_overview_is_a_fresh_one(supervised: Town) -> None:
     """Whatever happens, what is kept and brought up to date is what one would read anew."""
     town, dice = supervised, random.Random(3)  # noqa: S311
