@@ -106,15 +106,20 @@ class Storm:
         for command in self.commands:
             assert command.wait(40) in ENDS
         self.town.wait(lambda: self.town.town.store.agents.names() is not None, "Redis")
-        if (running := supervision.process(self.town.town)) is not None:
-            processes.send(running, signal.SIGTERM)
-            self.town.wait(lambda: not processes.is_alive(running), "the supervisor's end")
-        self.town.kill_supervisor()
-        self.town.start()
+        self.town.wait(self.supervises, "a supervisor of the test's own", 60)
         for name in NAMES:
             self.town.wait(lambda name=name: self.works(name), f"{name} to work")
         orphans.requeue_tasks(self.town.town)
         backlog.assign_all(self.town.town, NAMES[0], Caller())
+
+    def supervises(self) -> bool:
+        """Whether a supervisor started now is the town's: one that a killed command left may come before it."""
+        if (running := supervision.process(self.town.town)) is not None:
+            processes.send(running, signal.SIGTERM)
+            self.town.wait(lambda: not processes.is_alive(running), "the supervisor's end")
+        self.town.kill_supervisor()
+        started = self.town.start().supervisor_pid
+        return (found := supervision.process(self.town.town)) is not None and found.pid == started
 
     def works(self, name: str) -> bool:
         """It does, now; else what helps is done, and it is to be asked again."""

@@ -94,6 +94,12 @@ class RunningTown:
         return [sys.executable, "-m", "tinytown", "--town", str(self.root), "supervise"]
 
     @property
+    def supervisor_pid(self) -> int:
+        """Of the process that was started last, which may have ended."""
+        assert self._supervisor is not None
+        return self._supervisor.pid
+
+    @property
     def supervisor(self) -> Identity:
         """The supervisor's process; it must live."""
         assert self._supervisor is not None
