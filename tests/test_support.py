@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.support import leftovers
+from tests.support.cli import TT
 from tests.support.waiting import wait_until
+from tests.support.warm import WARM, NotWarm
 
 
 def test_waiting_names_what_did_not_come() -> None:
@@ -33,3 +37,49 @@ def test_an_orphan_in_its_own_session_is_found_and_killed() -> None:
     assert len(lines) == 1
     assert lines[0].endswith(": sleep 300")
     assert leftovers.descendants() == before
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--version"],
+        [],
+        ["--help"],
+        ["list", "--help"],
+        ["list"],
+        ["no-such"],
+        ["assign", "a\x1b", "x"],
+        ["config"],
+    ],
+    ids=" ".join,
+)
+def test_a_warm_command_is_the_real_one(args: list[str], tmp_path: Path) -> None:
+    """Exit code, output and complaint of a forked `tt` are those of one that starts by itself."""
+    env = os.environ | {"HOME": str(tmp_path), "COLUMNS": "70"}
+
+    warm = WARM.run(TT, args, tmp_path, env, 20)
+    done = subprocess.run(
+        [TT, *args], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+
+    assert (warm.returncode, warm.stdout, warm.stderr) == (done.returncode, done.stdout, done.stderr)
+
+
+def test_a_warm_command_has_its_folder_environment_and_time(tmp_path: Path) -> None:
+    """They are the caller's of this call; what takes too long is killed, and tells nobody's next command."""
+    (tmp_path / "here").mkdir()
+    env = os.environ | {"HOME": str(tmp_path), "TINYTOWN_TOWN": str(tmp_path / "nowhere")}
+
+    told = WARM.run(TT, ["list"], tmp_path / "here", env, 20)
+    assert b"nowhere" in told.stderr
+    before = leftovers.descendants()
+    with pytest.raises(subprocess.TimeoutExpired):
+        WARM.run(TT, ["list"], tmp_path, env, 0)
+    assert leftovers.left_over(before) == []
+    assert WARM.run(TT, ["--version"], tmp_path, env, 20).returncode == 0
+
+
+def test_what_is_read_at_the_start_wants_a_start(tmp_path: Path) -> None:
+    """Variables that an interpreter reads only once have no effect on a warm command: it is refused."""
+    with pytest.raises(NotWarm):
+        WARM.run(TT, ["list"], tmp_path, os.environ | {"PYTHONIOENCODING": "latin-1"}, 20)

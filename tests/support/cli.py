@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.warm import WARM, Ended, NotWarm
+
 TT = Path(sys.executable).parent / "tt"
 TIMEOUT_S = 40.0
 
@@ -48,16 +50,7 @@ class Tt:
 
     def __call__(self, *args: str, env: dict[str, str | None] | None = None, **options: Any) -> Ran:
         """Run it to its end; nothing is on its stdin."""
-        done = subprocess.run(
-            [*options.pop("prefix", ()), TT, *self._args(args)],
-            cwd=options.pop("cwd", self.cwd),
-            env=self._environment(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            **options,
-        )
+        done = self._run(self._args(args), options.pop("cwd", self.cwd), self._environment(env), options)
         return Ran(args, done.returncode, _text(done.stdout), _text(done.stderr))
 
     def ok(self, *args: str, **options: Any) -> Ran:
@@ -109,6 +102,19 @@ class Tt:
         os.close(master)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return code, shown.decode().replace("\r\n", "\n")
+
+    def _run(
+        self, args: list[str], cwd: Path, env: dict[str, str], options: dict[str, Any]
+    ) -> Ended | subprocess.CompletedProcess[bytes]:
+        """By a process that has its imports behind it, unless how it starts matters."""
+        if not options:
+            with contextlib.suppress(NotWarm):
+                return WARM.run(TT, args, cwd, env, TIMEOUT_S)
+        argv = [*options.pop("prefix", ()), TT, *args]
+        return subprocess.run(
+            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False,
+            **options,
+        )  # fmt: skip
 
     def _args(self, args: tuple[str, ...]) -> list[str]:
         return ["--town", str(self.town), *args] if self.town is not None else list(args)

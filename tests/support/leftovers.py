@@ -17,6 +17,7 @@ from tinytown.processes import Identity
 
 MARK = "TINYTOWN_TEST"
 GRACE_S = 2.0  # what was told to end may take this long to be gone
+KNOWN: set[int] = set()  # processes of the tests themselves, which belong to no test
 _HELPERS = ("multiprocessing.resource_tracker",)  # lives as long as the Python process that needed it
 
 
@@ -24,7 +25,7 @@ def descendants() -> set[Identity]:
     """The living processes under this one."""
     found: set[Identity] = set()
     _collect(os.getpid(), found)
-    return {process for process in found if not any(helper in command_of(process) for helper in _HELPERS)}
+    return {p for p in found if p.pid not in KNOWN and not any(helper in command_of(p) for helper in _HELPERS)}
 
 
 def left_over(before: set[Identity]) -> list[str]:
