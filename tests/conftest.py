@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import leftovers, passed
-from tests.support.warm import WARM
+from tests.support import leftovers, passed, warm
 from tinytown import processes
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_process_outlives_the_session() -> Iterator[None]:
     processes.become_subreaper()
     yield
-    WARM.stop()
+    warm.stop()
     lines = leftovers.left_over(set()) + leftovers.strangers(os.environ[leftovers.MARK])
     leftovers.reap()
     assert not lines, "the session left processes behind:\n" + "\n".join(lines)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import leftovers
+from tests.support import leftovers, warm
 from tests.support.cli import TT
 from tests.support.waiting import wait_until
-from tests.support.warm import WARM, NotWarm
 
 
 def test_waiting_names_what_did_not_come() -> None:
@@ -57,12 +56,12 @@ def test_a_warm_command_is_the_real_one(args: list[str], tmp_path: Path) -> None
     """Exit code, output and complaint of a forked `tt` are those of one that starts by itself."""
     env = os.environ | {"HOME": str(tmp_path), "COLUMNS": "70"}
 
-    warm = WARM.run(TT, args, tmp_path, env, 20)
+    forked = warm.TT.run(args, tmp_path, env, 20)
     done = subprocess.run(
         [TT, *args], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
 
-    assert (warm.returncode, warm.stdout, warm.stderr) == (done.returncode, done.stdout, done.stderr)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (done.returncode, done.stdout, done.stderr)
 
 
 def test_a_warm_command_has_its_folder_environment_and_time(tmp_path: Path) -> None:
@@ -70,16 +69,16 @@ def test_a_warm_command_has_its_folder_environment_and_time(tmp_path: Path) -> N
     (tmp_path / "here").mkdir()
     env = os.environ | {"HOME": str(tmp_path), "TINYTOWN_TOWN": str(tmp_path / "nowhere")}
 
-    told = WARM.run(TT, ["list"], tmp_path / "here", env, 20)
+    told = warm.TT.run(["list"], tmp_path / "here", env, 20)
     assert b"nowhere" in told.stderr
     before = leftovers.descendants()
     with pytest.raises(subprocess.TimeoutExpired):
-        WARM.run(TT, ["list"], tmp_path, env, 0)
+        warm.TT.run(["list"], tmp_path, env, 0)
     assert leftovers.left_over(before) == []
-    assert WARM.run(TT, ["--version"], tmp_path, env, 20).returncode == 0
+    assert warm.TT.run(["--version"], tmp_path, env, 20).returncode == 0
 
 
 def test_what_is_read_at_the_start_wants_a_start(tmp_path: Path) -> None:
     """Variables that an interpreter reads only once have no effect on a warm command: it is refused."""
-    with pytest.raises(NotWarm):
-        WARM.run(TT, ["list"], tmp_path, os.environ | {"PYTHONIOENCODING": "latin-1"}, 20)
+    with pytest.raises(warm.NotWarm):
+        warm.TT.run(["list"], tmp_path, os.environ | {"PYTHONIOENCODING": "latin-1"}, 20)

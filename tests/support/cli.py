@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.warm import WARM, Ended, NotWarm
+from tests.support import warm
 
 TT = Path(sys.executable).parent / "tt"
 TIMEOUT_S = 40.0
@@ -105,11 +105,11 @@ class Tt:
 
     def _run(
         self, args: list[str], cwd: Path, env: dict[str, str], options: dict[str, Any]
-    ) -> Ended | subprocess.CompletedProcess[bytes]:
+    ) -> warm.Ended | subprocess.CompletedProcess[bytes]:
         """By a process that has its imports behind it, unless how it starts matters."""
         if not options:
-            with contextlib.suppress(NotWarm):
-                return WARM.run(TT, args, cwd, env, TIMEOUT_S)
+            with contextlib.suppress(warm.NotWarm):
+                return warm.TT.run(args, cwd, env, TIMEOUT_S)
         argv = [*options.pop("prefix", ()), TT, *args]
         return subprocess.run(
             argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 import tomli_w
 
-from tests.support import invariants, leftovers
+from tests.support import invariants, leftovers, warm
 from tests.support.waiting import T, wait_until
 from tinytown import processes
 from tinytown.domain.agent import Agent
@@ -73,20 +74,25 @@ class RunningTown:
         self.log = root / "supervisor-output.log"
         self.accepted: list[str] = []  # ids of messages that `send` accepted
         self._before = leftovers.descendants()
-        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | warm.Process | None = None
 
     # The supervisor
 
     def start(self, *prefix: str) -> Self:
         """Start a supervisor (by `prefix`, a command that execs it) and return when it answers."""
         with self.log.open("ab") as log:
-            self._supervisor = subprocess.Popen(
-                [*prefix, *self.supervise], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root
-            )
+            self._supervisor = self._started(prefix, log.fileno())
         self.wait(lambda: supervision.status(self.town), "the supervisor's answer")
         return self
 
     restart_supervisor = start
+
+    def _started(self, prefix: tuple[str, ...], log: int) -> subprocess.Popen[bytes] | warm.Process:
+        if not prefix:
+            with contextlib.suppress(warm.NotWarm):
+                return warm.TT.start(self.supervise[3:], self.root, os.environ, log, log)
+        argv = [*prefix, *self.supervise]
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root)
 
     @property
     def supervise(self) -> list[str]:

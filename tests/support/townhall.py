@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any, Self
 import httpx2
 import tomli_w
 
+from tests.support import warm
 from tests.support.redis_server import TestRedis
 from tests.support.waiting import wait_until
 from tinytown import ids
@@ -50,18 +52,23 @@ class TownHall:
         number = len(list(where.glob("townhall-*.err")))
         self.log, self.out = where / f"townhall-{number}.err", where / f"townhall-{number}.out"
         self.log.touch()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | warm.Process | None = None
         self._clients: list[httpx2.Client] = []
 
     def start(self) -> Self:
         """Return when it listens."""
         with self.log.open("ab") as err, self.out.open("ab") as out:
-            self._process = subprocess.Popen(
-                self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.root
-            )
+            self._process = self._started(out.fileno(), err.fileno())
         wait_until(lambda: self._url() or self.process.poll() is not None, START_S, "the town hall's address")
         assert self._url(), f"the town hall ended with {self.process.wait()}:\n{self.said}"
         return self
+
+    def _started(self, out: int, err: int) -> subprocess.Popen[bytes] | warm.Process:
+        with contextlib.suppress(warm.NotWarm):
+            return warm.TOWNHALL.start(self.argv[1:], self.root, self.env, out, err)
+        return subprocess.Popen(
+            self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.root
+        )
 
     @functools.cached_property
     def town(self) -> Town:
@@ -69,7 +76,7 @@ class TownHall:
         return open_town(str(self.root))
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | warm.Process:
         """The program; it was started."""
         assert self._process is not None
         return self._process

@@ -1,8 +1,8 @@
-"""Runs `tt` in a fork of a process that has its imports behind it: the same program for a fraction of its start.
+"""Runs the programs in forks of a process that has their imports behind it: the same program, without its start.
 
-The command is a process with its own arguments, environment, folder and descriptors, and ends as any other. What it
-cannot show is how `tt` starts: the real binary is run for that, and by whatever does not go through `Tt.__call__`.
-As a module this is the process that forks.
+A command is a process with its own arguments, environment, folder and descriptors, is signalled and ends as any
+other. What it cannot show is how a program starts: the real ones are run for that, and by everything that does not
+ask here. As a module this is the process that forks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,14 @@ from typing import Any
 from tests.support import leftovers
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 MOST_BYTES = 100_000  # of a request
 READ_AT_START = ("PYTHON", "LC_", "LANG")  # by the interpreter: a command with others of these starts by itself
-LEFT_OUT = ("tinytown.__main__", "tinytown.townhall", "tinytown.cli.top", "tinytown.cli.townhall", "tinytown.github")
+MODULES = {"tt": "tinytown.cli", "townhall": "tinytown.cli.townhall"}  # program -> where its `main` is
+LEFT_OUT = {  # not loaded by the process that forks: libraries that only single commands need
+    "tt": ("tinytown.__main__", "tinytown.townhall", "tinytown.cli.top", "tinytown.cli.townhall", "tinytown.github"),
+    "townhall": ("tinytown.__main__", "tinytown.townhall.mcp", "tinytown.cli.top", "tinytown.github"),
+}
 
 
 class NotWarm(Exception):
@@ -44,34 +50,79 @@ class Ended:
     stderr: bytes
 
 
-class Warm:
-    """The process that forks, seen from the tests; it starts with the first command."""
+class Process:
+    """A running command, as far as the tests need what subprocess.Popen has."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: socket.socket, args: list[str]) -> None:
+        self.args = args
+        self.pid = int(answers.recv(20))
+        self.returncode: int | None = None
+        self._answers = answers
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, negative for a signal, at its end. Raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            with self._answers:
+                self.returncode = int(self._answers.recv(20))
+        return self.returncode
+
+    def send_signal(self, signum: int) -> None:
+        """Send it, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.poll() is None:
+                os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm:
+    """The process that forks one of the programs, seen from the tests; it starts with the first command."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket
         self._at_start: dict[str, str] = {}
 
-    def run(self, program: Path, args: list[str], cwd: Path, env: dict[str, str], timeout: float) -> Ended:
-        """Run it to its end with nothing on stdin. Raises NotWarm (nothing was done), TimeoutExpired (it is killed)."""
+    def start(self, args: list[str], cwd: Path, env: Mapping[str, str], out: int, err: int) -> Process:
+        """Start it with these descriptors and nothing on stdin. Raises NotWarm when nothing was done."""
         if self._process is None:
             self._start()
-        request = json.dumps({"argv": [str(program), *args], "cwd": str(cwd), "env": env}).encode()
+        request = json.dumps({"argv": [str(BIN / self.name), *args], "cwd": str(cwd), "env": dict(env)}).encode()
         if len(request) > MOST_BYTES or _read_at_start(env) != self._at_start or not cwd.is_dir():
             raise NotWarm
-        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
         answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with answers:
-            socket.send_fds(self._control, [request], [to_out, to_err, theirs.fileno()])
-            for descriptor in (to_out, to_err, theirs.detach()):
-                os.close(descriptor)
-            pid = int(answers.recv(20))
+        with theirs:
+            socket.send_fds(self._control, [request], [out, err, theirs.fileno()])
+        return Process(answers, [self.name, *args])
+
+    def run(self, args: list[str], cwd: Path, env: Mapping[str, str], timeout: float) -> Ended:
+        """Run it to its end. Raises NotWarm (nothing was done), TimeoutExpired (it is killed)."""
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        with os.fdopen(out, "rb", 0), os.fdopen(err, "rb", 0):
+            with os.fdopen(to_out, "wb", 0), os.fdopen(to_err, "wb", 0):
+                process = self.start(args, cwd, env, to_out, to_err)
             try:
                 texts = _read_all(out, err, timeout)
             except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired([program, *args], timeout) from None
-            return Ended(int(answers.recv(20)), *texts)
+                process.kill()
+                process.wait(timeout=10)
+                raise subprocess.TimeoutExpired(process.args, timeout) from None
+            return Ended(process.wait(timeout), *texts)
 
     def stop(self) -> None:
         """End it."""
@@ -85,36 +136,44 @@ class Warm:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._at_start = _read_at_start(os.environ)
         with theirs:
-            argv = [sys.executable, "-m", __name__, str(theirs.fileno())]
+            argv = [sys.executable, "-m", __name__, self.name, str(theirs.fileno())]
             self._process = subprocess.Popen(argv, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         leftovers.KNOWN.add(self._process.pid)
 
 
-WARM = Warm()
+TT, TOWNHALL = Warm("tt"), Warm("townhall")
 
 
-def _read_at_start(env: Any) -> dict[str, str]:
+def stop() -> None:
+    """End the processes that fork."""
+    for warm in (TT, TOWNHALL):
+        warm.stop()
+
+
+def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(READ_AT_START)}
 
 
 def _read_all(out: int, err: int, timeout: float) -> tuple[bytes, bytes]:
-    """What comes from both until they are closed; closes our ends. Raises TimeoutError."""
+    """What comes from both until they are closed. Raises TimeoutError."""
     until = time.monotonic() + timeout
     found = {out: bytearray(), err: bytearray()}
-    with os.fdopen(out, "rb", 0), os.fdopen(err, "rb", 0):
-        left = set(found)
-        while left:
-            ready, _, _ = select.select(left, [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            for descriptor in ready:
-                found[descriptor] += (block := os.read(descriptor, 65536))
-                if not block:
-                    left.discard(descriptor)
+    left = set(found)
+    while left:
+        ready, _, _ = select.select(left, [], [], max(0.0, until - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        for descriptor in ready:
+            found[descriptor] += (block := os.read(descriptor, 65536))
+            if not block:
+                left.discard(descriptor)
     return bytes(found[out]), bytes(found[err])
 
 
-def serve(control: socket.socket) -> None:
+# The process that forks
+
+
+def serve(name: str, control: socket.socket) -> None:
     """Fork a command for each request, and tell how it ended, until the other side is closed."""
     running: dict[int, tuple[int, socket.socket]] = {}  # a command's pidfd -> its pid, and who wants to know
     while True:
@@ -130,7 +189,7 @@ def serve(control: socket.socket) -> None:
             if not request:
                 return
             if (pid := os.fork()) == 0:
-                _become(request, descriptors)
+                _become(name, json.loads(request), *descriptors[:2])
             answers = socket.socket(fileno=descriptors[2])
             answers.send(str(pid).encode())
             running[os.pidfd_open(pid)] = pid, answers
@@ -138,14 +197,11 @@ def serve(control: socket.socket) -> None:
             os.close(descriptors[1])
 
 
-def _become(request: bytes, descriptors: list[int]) -> None:
+def _become(name: str, asked: dict[str, Any], out: int, err: int) -> None:
     """Be the command that was asked for; does not return."""
-    from tinytown.cli import main  # noqa: PLC0415  the tests' side does without
-
-    asked = json.loads(request)
-    os.dup2(descriptors[0], 1)
-    os.dup2(descriptors[1], 2)
-    os.closerange(3, max(descriptors) + 1)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, 65536)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
@@ -153,22 +209,22 @@ def _become(request: bytes, descriptors: list[int]) -> None:
     sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
     sys.argv[:] = asked["argv"]
-    sys.path[0] = str(Path(sys.argv[0]).parent)
-    main()
+    sys.path[0] = str(BIN)
+    sys.exit(importlib.import_module(MODULES[name]).main())
 
 
-def _load() -> None:
-    """Import what the commands import, now or when they come to it."""
+def load(name: str) -> None:
+    """Import what the program imports, now or when it comes to it."""
     import tinytown  # noqa: PLC0415  the tests' side does without
 
     for found in pkgutil.walk_packages(tinytown.__path__, "tinytown."):
-        if not found.name.startswith(LEFT_OUT):
+        if not found.name.startswith(LEFT_OUT[name]):
             importlib.import_module(found.name)
     gc.collect()
     gc.freeze()
 
 
 if __name__ == "__main__":
-    _load()
-    with contextlib.suppress(KeyboardInterrupt), socket.socket(fileno=int(sys.argv[1])) as channel:
-        serve(channel)
+    load(sys.argv[1])
+    with contextlib.suppress(KeyboardInterrupt), socket.socket(fileno=int(sys.argv[2])) as channel:
+        serve(sys.argv[1], channel)
