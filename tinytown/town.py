@@ -35,6 +35,7 @@ class Town:
     root: Path
     config: Config
     is_hurried: bool = False  # its store has short time-outs and no retries, for a caller that must not wait
+    budget_s: float | None = None  # how long one call of its store may take, with all retries; None: 9.5 s
 
     @property
     def name(self) -> str:
@@ -67,9 +68,11 @@ class Town:
     @functools.cached_property
     def store(self) -> Store:
         """The town's state, with a connection of its own. Must not be carried over a fork."""
-        patience = {"timeout_s": HURRIED_S, "retries": 0} if self.is_hurried else {"timeout_s": PATIENT_S}
-        kept = self.config.retention.events
-        return Store(self.name, self.config.redis, self.state_dir, events_kept=kept, **patience)  # type: ignore[arg-type]
+        timeout_s, retries = (HURRIED_S, 0) if self.is_hurried else (PATIENT_S, None)
+        return Store(
+            self.name, self.config.redis, self.state_dir, timeout_s=timeout_s, retries=retries, budget_s=self.budget_s,
+            events_kept=self.config.retention.events,
+        )  # fmt: skip
 
     def journal(self, agent_name: str) -> Journal:
         """The agent's two files."""

@@ -60,10 +60,13 @@ def test_it_is_acknowledged(tt: Tt, town: Town) -> None:
 
 
 def test_it_is_acknowledged_by_programs(tt: Tt, town: Town) -> None:
-    """--json shows the same, in the shape of every mailbox."""
+    """--json shows the same, in the shape of every mailbox; what is no message, too, before it is gone."""
     message = put(town, "one")
+    town.store.redis.rpush(town.store.keys.inbox(BOX), "not a message")
     ran = tt.ok("inbox", "conductor", "--ack-all", "--json")
     assert [m["id"] for m in ran.json["messages"]] == acked(town) == [message.id]
+    assert [one["text"] for one in ran.json["broken"]] == ["not a message"]
+    assert towns.texts(town, "inbox", BOX) == []
 
 
 def test_what_comes_meanwhile_stays(town: Town) -> None:

@@ -61,3 +61,36 @@ def test_a_town_that_is_down_costs_nothing(town: Town) -> None:
     )
     assert done.returncode == 1
     assert "redis" not in done.stderr.splitlines()[2:]
+
+
+def imported_by_townhall(program: str, town: Town) -> set[str]:
+    """Run this with `town` opened; without an input."""
+    start = f"import sys; from tinytown.town import open_town; town = open_town(sys.argv[1]); {program}; "
+    dump = "sys.stderr.write('\\n'.join(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", start + dump, str(town.root)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(done.stderr.split())
+
+
+def test_mcp_over_stdio(town: Town) -> None:
+    """It starts with every conversation: of the web nothing but what the SDK imports itself."""
+    sdk = imported_by_townhall("import mcp", town)
+    run = "from tinytown.townhall.mcp import stdio; stdio.serve(town, verbose=False, underscore=False)"
+    modules = imported_by_townhall(run, town)
+    assert "mcp" in modules
+    web = {"fastapi", "starlette", "uvicorn", "h11", "jwt", "argon2", "cryptography", "prometheus_client"}
+    assert not (modules - sdk) & web
+    assert not modules & {f"tinytown.townhall.{name}" for name in ("rest", "server", "serving", "page", "auth.gate")}
+
+
+def test_rest(town: Town) -> None:
+    """REST and the page are served without the MCP SDK, which costs more than a second."""
+    run = (
+        "from tinytown.config_townhall import Townhall; from tinytown.townhall import serving; "
+        "from tinytown.townhall.rest import app; app.make(town, Townhall())"
+    )
+    modules = imported_by_townhall(run, town)
+    assert "fastapi" in modules
+    assert not modules & {"mcp", "mcp_types"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from tests.support.cli import TT, Tt
 from tests.support.missions import item_now, put_mission
 from tests.support.tmux import Terminal
 from tests.support.waiting import wait_until
-from tinytown import clock
+from tinytown import clock, processes
 from tinytown.domain.agent import Agent
 from tinytown.domain.states import AgentState, TaskState
 from tinytown.domain.work import WorkItem, WorkStatus
@@ -229,6 +231,49 @@ def _agent_keys(screen: Terminal, town: Town, agent: Agent) -> None:
 
 
 @needs_tmux
+def test_keys_that_cancel(tt: Tt, alone: Town) -> None:
+    """A task, an item of a mission and one that waits for a person, each after a question; a note in its log."""
+    towns.register(alone, "backend")
+    unwanted = tasks.assign(alone, "backend", "Build the old API", Caller())
+    stuck, behind = handed_in(alone, "A stuck one", "Another")
+    with watched(tt, width=120) as screen:
+        screen.select("A stuck one")
+        screen.press("c")
+        screen.wait("Take acme/web#1 out of its mission? A run of it ends.")
+        screen.press("n")
+        screen.wait("Nothing was done.")
+        assert item_now(alone, stuck).status is WorkStatus.BLOCKED
+        screen.press("c")
+        screen.wait("y: yes")
+        screen.press("y")
+        screen.wait("acme/web#1 is taken out of its mission.")
+        assert item_now(alone, stuck).status is WorkStatus.CANCELLED
+
+        screen.select(stuck.mission_id[:8])
+        assert "n note  c cancel an item" in screen.lines()[-1]
+        screen.press("n")
+        screen.wait("Note for those who work on mission")
+        screen.type("mind the gap")
+        screen.wait("The note is in the log of mission")
+        assert alone.store.missions.notes(stuck.mission_id, 1)[0]["text"] == "mind the gap"
+        screen.press("c")
+        screen.wait("Which item is to be cancelled (its number)")
+        screen.type("2")
+        screen.wait("Take item 2 out of mission")
+        screen.press("y")
+        screen.wait("acme/web#2 is taken out of its mission.")
+        assert item_now(alone, behind).status is WorkStatus.CANCELLED
+
+        screen.press("Tab")
+        screen.select("Build the old API")
+        screen.press("c")
+        screen.wait("Cancel task")
+        screen.press("y")
+        screen.wait("is cancelled.")
+        assert towns.task_now(alone, unwanted).state is TaskState.CANCELLED
+
+
+@needs_tmux
 def test_the_picture(tt: Tt, alone: Town) -> None:
     """It follows the town within a second, sorts, filters, switches, shows a log as it grows, and fits any window."""
     backend = towns.register(alone, "backend", state=AgentState.WORKING)
@@ -300,6 +345,28 @@ def _any_window(screen: Terminal) -> None:
     screen.resize(80, 24)
     screen.wait_gone("last output")
     wait_until(lambda: screen.lines()[-1].endswith("q quit"), 5, "the keys in the last line")
+
+
+@pytest.mark.parametrize(("shell", "code"), [("exec {}", 129), ("trap '' HUP; {}; exit $?", 129)], ids=["told", "not"])
+def test_it_ends_with_its_terminal(tt: Tt, town: Town, shell: str, code: int) -> None:
+    """The window is closed: it ends at once, also where nobody sends it SIGHUP, and does not read the end for ever."""
+    towns.register(town, "backend")
+    command = shlex.join([str(TT), "--town", str(town.root), "top"])
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (30, 100))
+    with subprocess.Popen(
+        ["setsid", "--ctty", "sh", "-c", shell.format(command)], stdin=inner, stdout=inner, stderr=inner,
+        env=os.environ | {"TERM": "xterm-256color"},
+    ) as process:  # fmt: skip
+        os.close(inner)
+        shown = b""
+        while b"backend" not in shown.partition(b"\x1b[?1049h")[2]:
+            shown += os.read(outer, 65536)
+        os.close(outer)
+        try:
+            assert process.wait(10) == code
+        finally:
+            processes.kill_all(processes.descendants(process.pid))
 
 
 @needs_tmux

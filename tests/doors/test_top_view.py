@@ -196,14 +196,31 @@ def test_only_keys_that_do_something_are_offered() -> None:
     assert shown("agent", agent("a", "stopped")) == "mR"
     assert [offer.verb for offer in offers("agent", agent("a", stopping="graceful"))][-1] == "agent.kill_now"
     assert shown("task", task("t")) == "t"
-    assert shown("task", task("t", "running")) == ""
+    assert shown("task", task("t", "running")) == "c"
+    assert shown("task", task("t", "completed")) == ""
     assert (
         shown("need", need("n", "item", item_id="i", mission_id="m", actions=["mission.approve", "mission.reject"]))
         == "ax"
     )
     assert shown("need", need("n", "dead_letter", letter_id="l", agent="a", actions=["message.retry_dead"])) == "tm"
+    stuck = need("n", "item", item_id="i", mission_id="m", actions=["mission.retry", "mission.cancel"])
+    assert shown("need", stuck) == "tc"
+    assert shown("need", need("n", "task", task_id="t", actions=["task.cancel"])) == "c"
+    assert shown("need", need("n", "mission", mission_id="m", actions=["mission.note", "mission.stop"])) == "n"
     mission = overview()["missions"][0]
-    assert [shown("mission", mission | more) for more in ({}, {"stopped": True}, {"state": "failed"})] == ["s", "r", ""]
+    states: list[dict[str, Any]] = [{}, {"stopped": True}, {"state": "failed"}]
+    assert [shown("mission", mission | more) for more in states] == ["snc", "rnc", ""]
+
+
+def test_what_is_cancelled_is_asked_for_first() -> None:
+    """No key cancels by itself: each asks whether it is meant."""
+    rows = [
+        ("task", task("t", "running")),
+        ("need", need("n", "item", item_id="i", mission_id="m", actions=["mission.cancel"])),
+        ("need", need("n", "task", task_id="t", actions=["task.cancel"])),
+        ("mission", overview()["missions"][0]),
+    ]
+    assert all(offer.confirms for kind, row in rows for offer in offers(kind, row) if offer.key == "c")
 
 
 def test_help_fits_a_small_terminal() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from tinytown.services.caller import Caller
 from tinytown.store.keys import Keys
 
 pytestmark = pytest.mark.fault
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -139,3 +141,18 @@ def test_processes_are_counted(town: RunningTown) -> None:
     for stray in strays:
         stray.kill()
         stray.wait()
+
+
+def test_processes_of_others_are_not_counted(town: RunningTown) -> None:
+    """A town of that name elsewhere on the machine has its own processes: only those below whoever looks are meant."""
+    town.spawn("ann")
+    town.settle()
+    assert list(invariants.living(town.town).actors) == ["ann"]
+    look = (
+        "import sys; from tests.support import invariants; from tinytown.town import open_town; "
+        "print(dict(invariants.living(open_town(sys.argv[1])).actors))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", look, str(town.root)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "{}\n"

@@ -49,7 +49,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """`open_page(hall, **context)`: the page of a town hall, live. The test fails when its console tells of an error.
+    """Pages for one test: see `pages`."""
+    with pages(browser) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def pages(browser: Browser) -> Iterator[OpenPage]:
+    """`open_page(hall, **context)`: the page of a town hall, live. At the end the console must have told of no error.
 
     With `live=False` nothing is waited for; `path` is what to open; `script` runs before the page's own; not `quiet`:
     the console may tell of requests that failed.

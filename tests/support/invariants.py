@@ -128,7 +128,11 @@ def look(town: Town) -> Snapshot:
 
 
 def living(town: Town) -> Living:
-    """Look through the process table."""
+    """Look through the process table.
+
+    A title names its town, and other towns on this machine may be called so: what is not below us is theirs. (Whoever
+    looks is a subreaper: what it started stays below it.)
+    """
     actors: dict[str, list[Identity]] = defaultdict(list)
     models: dict[str, dict[str, list[Identity]]] = defaultdict(lambda: defaultdict(list))
     known = set(town.store.agents.wishes()) | set(town.store.agents.names().values())
@@ -140,7 +144,8 @@ def living(town: Town) -> Living:
             continue
         with contextlib.suppress(OSError):
             title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            if title.startswith(("tt: agent ", "tt: missions ")) and title.endswith(f"[{town.name}]"):
+            is_ours = title.startswith(("tt: agent ", "tt: missions ")) and title.endswith(f"[{town.name}]")
+            if is_ours and _is_below_us(entry):
                 name = title.split()[2] if title.startswith("tt: agent ") else SCHEDULER
                 titled[process.pid] = (name, _parent(entry), process)
             for variable in (entry / "environ").read_bytes().split(b"\0"):
@@ -154,6 +159,12 @@ def living(town: Town) -> Living:
         if parent not in titled:  # else it is to be a model, and has its parent's title for a moment
             actors[name].append(process)
     return Living(actors, models, actors.pop(SCHEDULER, []), askers)
+
+
+def _is_below_us(entry: Path) -> bool:
+    while (parent := _parent(entry)) not in {0, os.getpid()}:
+        entry = entry.with_name(str(parent))
+    return parent != 0
 
 
 def _parent(entry: Path) -> int:

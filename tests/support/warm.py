@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import setproctitle
+
 from tests.support import leftovers
 
 ROOT = Path(__file__).parents[2]
@@ -220,6 +222,7 @@ def load(name: str) -> None:
     for found in pkgutil.walk_packages(tinytown.__path__, "tinytown."):
         if not found.name.startswith(LEFT_OUT[name]):
             importlib.import_module(found.name)
+    setproctitle.getproctitle()  # looks for its place in memory, which it does not find behind a changed environment
     gc.collect()
     gc.freeze()
 

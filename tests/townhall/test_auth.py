@@ -15,6 +15,7 @@ import argon2
 import httpx2
 import pytest
 from argon2.profiles import CHEAPEST
+from starlette.requests import Request
 from starlette.routing import Route
 
 from tests.support.cli import Tt
@@ -27,6 +28,8 @@ from tinytown.config_townhall import Townhall
 from tinytown.services import web_codes
 from tinytown.town import Town
 from tinytown.townhall.auth import gate
+from tinytown.townhall.auth.principals import Principal
+from tinytown.townhall.auth.sessions import OF_ONE_MOST, Sessions
 from tinytown.townhall.rest import app
 
 pytestmark = pytest.mark.slow
@@ -201,6 +204,39 @@ def test_a_session(keyed: TownHall, http: httpx2.Client) -> None:
     assert ended.status_code == 204
     assert "Max-Age=0" in ended.headers["set-cookie"]
     problem(keyed.client(cookies=kept).get("/session"), 401)
+
+
+def test_signing_out_ends_what_goes_on(keyed: TownHall, http: httpx2.Client) -> None:
+    """Streams that were opened with a session end with it; those of another session go on."""
+    page = {"Origin": keyed.url}
+    other = keyed.client()
+    for client in (http, other):
+        client.post("/session", json={"key": READER}, headers=page)
+    with http.stream("GET", "/v1/events/stream") as mine, other.stream("GET", "/v1/events/stream") as theirs:
+        lines, others = mine.iter_lines(), theirs.iter_lines()
+        assert next(lines).startswith("id: ")
+        assert next(others).startswith("id: ")
+        assert http.delete("/session", headers=page).status_code == 204
+        with pytest.raises(httpx2.RemoteProtocolError):
+            list(lines)
+        keyed.client().post(WRITE, json=TASK, headers=bearer(WORKER)).raise_for_status()
+        assert any("task_created" in line for line in others)
+
+
+def test_sessions_of_one_push_out_none_of_others() -> None:
+    """Whoever opens too many ends their own oldest."""
+    sessions = Sessions("/a/town")
+
+    def request(cookie: str = "") -> Request:
+        return Request({"type": "http", "scheme": "http", "headers": [(b"cookie", cookie.encode())]})
+
+    def begin(name: str) -> str:
+        return sessions.begin(request(), Principal(name, frozenset())).partition(";")[0]
+
+    others = begin("other")
+    mine = [begin("me") for _ in range(OF_ONE_MOST + 1)]
+    alive = [sessions.principal(request(cookie)) is not None for cookie in (others, *mine)]
+    assert alive == [True, False, *[True] * OF_ONE_MOST]
 
 
 def test_a_code_is_good_once(keyed: TownHall, http: httpx2.Client) -> None:

@@ -83,3 +83,22 @@ def test_what_needs_a_person_is_read_out(town: Town, hall: TownHall, open_page: 
     page.locator("#needs-said", has_text="Write it, failed: no paper").wait_for(state="attached")
     assert page.title().startswith("(2) ")  # and the supervisor that does not run
     assert page.locator("#needs-said").get_attribute("aria-live") == "polite"
+
+
+def test_a_phone_sorts_by_a_list_and_leaves_a_drawer_by_a_tap(town: Town, hall: TownHall, open_page: OpenPage) -> None:
+    """A list sorts the table, which has no titles; what is behind a drawer is out of reach, a tap there closes it."""
+    for name in ("zoe", "eve"):
+        register(town, name, wanted=name == "zoe")
+    page = open_page(hall, viewport=PHONE, has_touch=True)
+    names = page.locator("tbody .open")
+    names.nth(1).wait_for()
+    assert names.all_inner_texts() == ["zoe", "eve"]
+    assert not page.locator("thead").is_visible()
+    page.get_by_label("Sort by").select_option("Agent")
+    assert names.all_inner_texts() == ["eve", "zoe"]
+    names.first.tap()
+    page.locator("#drawer-title").wait_for()
+    assert page.evaluate("document.querySelector('main').inert")
+    page.touchscreen.tap(195, 20)
+    page.wait_for_selector("#drawer", state="hidden")
+    assert not page.evaluate("document.querySelector('main').inert")

@@ -80,6 +80,7 @@ INPUTS = {
     ("agent.get", "agent"): "one of the list",
     ("task.log", "task_id"): "`tt logs` takes an agent; the task's last round is found for it",
     ("backlog.add", "description"): "the command's word is TASK",
+    ("message.acknowledge", "message_ids"): "--ack-all takes what it has printed; a visitor says what was read",
     ("message.retry_dead", "letter_id"): "the value of --retry",
     ("message.drop_dead", "letter_id"): "the value of --drop",
     ("recovery.orphan_tasks", "action"): "--orphans with --to-backlog or --cancel",

@@ -80,3 +80,26 @@ def test_without_redis_it_says_so(tmp_path: Path, harm: str) -> None:
             wait_until(lambda: http.get("/readyz").status_code == 200, what="Redis again")
             assert http.get("/v1/status").status_code == 200
         town.store.close()
+
+
+def test_a_frozen_redis_holds_nobody_up(tmp_path: Path) -> None:
+    """Who reads is told so after three seconds at the most, and the numbers say so within one and a bit."""
+    with TestRedis(tmp_path / "redis") as server:
+        town = make_town(server, tmp_path / "town")
+        with TownHall(town.root) as hall:
+            http = hall.client()
+            for path in ("/v1/status", "/v1/tasks", "/metrics"):
+                assert http.get(path).status_code == 200
+            server.freeze()
+            for path in ("/v1/tasks", "/v1/status"):  # the status is that of the last moment, if there is one
+                began = time.monotonic()
+                answer = http.get(path)
+                assert time.monotonic() - began < 4  # and a machine that is busy
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+                assert answer.headers["content-type"] == "application/problem+json"
+            began = time.monotonic()
+            assert numbers(http)["tinytown_ready", ()] == 0
+            assert time.monotonic() - began < 2
+            server.thaw()
+            wait_until(lambda: http.get("/v1/tasks").status_code == 200, what="Redis again")
+        town.store.close()

@@ -171,10 +171,10 @@ def mail_is_sent(town: Town, http: httpx2.Client, word: str) -> None:
     assert [(one["id"], one["text"]) for one in box["messages"]] == [(sent["message_id"], "which port?")]
     assert len(texts(town, "urgent", agent.id)) == 1
     ask(http, "message.send", to="conductor", message="all is well", kind="info", sender=word)
-    assert ask(http, "agent.inbox", agent="conductor")["total"] >= 1
-    done = ask(http, "message.acknowledge")
-    assert "all is well" in {one["text"] for one in done["messages"]}
-    assert ask(http, "agent.inbox", agent="conductor")["total"] == 0
+    read = {one["text"]: one["id"] for one in ask(http, "agent.inbox", agent="conductor")["messages"]}
+    wanted = [read["all is well"]]
+    assert ask(http, "message.acknowledge", message_ids=wanted)["message_ids"] == wanted
+    assert "all is well" not in {one["text"] for one in ask(http, "agent.inbox", agent="conductor")["messages"]}
 
 
 @case("message.list_dead", "message.retry_dead", "message.drop_dead")

@@ -17,8 +17,8 @@ Row = dict[str, Any]
 class Offer(NamedTuple):
     """A key, the word that is shown for it, and the verb it does to `target` (an id).
 
-    `asks`: for the text that the verb needs, or `confirms`: whether it is really meant; both in words. `run` is the
-    mission of a work item.
+    `asks`: for the text that the verb needs, `confirms`: whether it is really meant; in words. With both, the text is
+    the target, and `{}` of the question is it. `run` is the mission of a work item.
     """
 
     key: str
@@ -28,6 +28,10 @@ class Offer(NamedTuple):
     asks: str | None = None
     confirms: str | None = None
     run: str | None = None
+
+    def aimed(self, text: str) -> Offer:
+        """The same at what was typed: it only has to be confirmed."""
+        return self._replace(target=text, asks=None, confirms=(self.confirms or "").format(text))
 
 
 def offers(kind: str, row: Row) -> list[Offer]:
@@ -71,34 +75,51 @@ def _of_agent(row: Row) -> list[Offer]:
 def _of_task(row: Row) -> list[Offer]:
     if row["state"] in {"failed", "cancelled"} and not row["mission_id"]:
         return [Offer("t", "retry", "task.retry", row["id"])]
-    return []
+    return [] if row["state"] in {"completed", "failed", "cancelled"} else [_cancel_task(row["id"])]
+
+
+def _cancel_task(task_id: str) -> Offer:
+    sure = f"Cancel task {ids.short(task_id)}? A run of it ends."
+    return Offer("c", "cancel", "task.cancel", task_id, confirms=sure)
 
 
 def _of_mission(row: Row) -> list[Offer]:
     if row["state"] in {"completed", "failed"}:
         return []
+    mission_id, short = row["id"], ids.short(row["id"])
+    out = f"Take item {{}} out of mission {short}? A run of it ends."
+    which = "Which item is to be cancelled (its number)"
+    rest = [
+        _note(mission_id),
+        Offer("c", "cancel an item", "mission.cancel", "", run=mission_id, asks=which, confirms=out),
+    ]
     if row["stopped"]:
-        return [Offer("r", "resume", "mission.resume", row["id"])]
-    sure = f"Stop mission {row['id'][:8]}? Running rounds end by themselves."
-    return [Offer("s", "stop", "mission.stop", row["id"], confirms=sure)]
+        return [Offer("r", "resume", "mission.resume", mission_id), *rest]
+    sure = f"Stop mission {short}? Running rounds end by themselves."
+    return [Offer("s", "stop", "mission.stop", mission_id, confirms=sure), *rest]
+
+
+def _note(mission_id: str) -> Offer:
+    asks = f"Note for those who work on mission {ids.short(mission_id)}"
+    return Offer("n", "note", "mission.note", mission_id, asks=asks)
 
 
 def _of_need(row: Row) -> list[Offer]:
-    actions, found = row["actions"], []
-    item, run = row["item_id"], row["mission_id"]
-    if "mission.approve" in actions:
-        found.append(Offer("a", "approve", "mission.approve", item, run=run))
-    if "mission.reject" in actions:
-        asks = "What must change (its author gets this)"
-        found.append(Offer("x", "reject", "mission.reject", item, run=run, asks=asks))
-    if "mission.retry" in actions:
-        found.append(Offer("t", "retry", "mission.retry", item, run=run))
-    if "task.retry" in actions:
-        found.append(Offer("t", "retry", "task.retry", row["task_id"]))
-    if "message.retry_dead" in actions:
-        found.append(Offer("t", "retry", "message.retry_dead", row["letter_id"]))
-    if "agent.restart" in actions:
-        found.append(Offer("R", "restart", "agent.restart", row["agent"]))
+    item, run, task, letter = (row[name] or "" for name in ("item_id", "mission_id", "task_id", "letter_id"))
+    must = "What must change (its author gets this)"
+    sure = f"Take {row['title'].partition(': ')[0]} out of its mission? A run of it ends."
+    known = [
+        Offer("a", "approve", "mission.approve", item, run=run),
+        Offer("x", "reject", "mission.reject", item, run=run, asks=must),
+        Offer("t", "retry", "mission.retry", item, run=run),
+        Offer("t", "retry", "task.retry", task),
+        Offer("c", "cancel", "mission.cancel", item, run=run, confirms=sure),
+        _cancel_task(task),
+        _note(run),
+        Offer("t", "retry", "message.retry_dead", letter),
+        Offer("R", "restart", "agent.restart", row["agent"] or ""),
+    ]
+    found = [offer for offer in known if offer.verb in row["actions"]]
     if row["agent"]:
         found.append(Offer("m", "message", "message.send", row["agent"], asks=f"Message to {row['agent']}"))
     return found
@@ -134,6 +155,11 @@ def _retry_task(town: Town, offer: Offer, _text: str) -> str:
     return f"Task {ids.short(done.id)} runs again ({done.state})."
 
 
+def _end_task(town: Town, offer: Offer, _text: str) -> str:
+    done = tasks.cancel(town, offer.target, None, from_environment())
+    return f"Task {ids.short(done.id)} is cancelled."
+
+
 def _retry_dead(town: Town, offer: Offer, _text: str) -> str:
     back = messages.retry_dead(town, offer.target)
     return f"Put back for '{agents.mailbox_of(town, back.to)[1]}' ({ids.short(back.id)})."
@@ -150,6 +176,16 @@ def _reject(town: Town, offer: Offer, text: str) -> str:
 
 def _retry_item(town: Town, offer: Offer, _text: str) -> str:
     return f"{control.retry(town, offer.target, from_environment(), run=offer.run).source_ref} goes on."
+
+
+def _cancel_item(town: Town, offer: Offer, _text: str) -> str:
+    done = control.cancel(town, offer.target, from_environment(), run=offer.run)
+    return f"{done.source_ref} is taken out of its mission."
+
+
+def _leave_note(town: Town, offer: Offer, text: str) -> str:
+    noted = control.note(town, offer.target, text, from_environment())
+    return f"The note is in the log of mission {ids.short(noted.id)}."
 
 
 def _stop_mission(town: Town, offer: Offer, _text: str) -> str:
@@ -175,9 +211,12 @@ _VERBS: dict[str, Callable[[Town, Offer, str], str]] = {
     "agent.kill_now": _kill,
     "agent.restart": _restart,
     "task.retry": _retry_task,
+    "task.cancel": _end_task,
     "mission.approve": _approve,
     "mission.reject": _reject,
     "mission.retry": _retry_item,
+    "mission.cancel": _cancel_item,
+    "mission.note": _leave_note,
     "mission.stop": _stop_mission,
     "mission.resume": _resume_mission,
 }

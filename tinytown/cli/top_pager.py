@@ -24,8 +24,9 @@ Tab     agents or tasks
 m  send a message                 a  approve what was handed in
 i  interrupt, after the round     x  reject it, with a reason
 r  resume                         t  retry a task, an item, a dead letter
-s  stop, after the round          w  why it does not go on
-R  restart                        q  quit
+s  stop, after the round          c  cancel a task, an item; asks first
+R  restart                        n  leave a note in a mission
+w  why it does not go on          q  quit
 
 The last line shows the keys that do something to what is selected.
 

@@ -120,8 +120,10 @@ class Top(App[int]):
 
     def _end(self, number: int, _frame: object) -> None:
         self.ended_by = number
+        _end_with_terminal()
 
     def _beat(self) -> None:
+        _end_with_terminal()
         if self.ended_by:
             self.exit(EXIT_INTERRUPTED if self.ended_by == signal.SIGINT else 128 + self.ended_by)
         if self.said is not None and self.said.until < clock.monotonic():
@@ -351,10 +353,19 @@ class Top(App[int]):
             return
         if not offer.verb:
             self.view = replace(self.view, pattern=text, scroll=0).moved(0)
+        elif text and offer.confirms:
+            self.confirming = offer.aimed(text)
+            self.draw()
         elif text:
             self._do(offer, text)
         else:
             self.say("Nothing was done.")
+
+
+def _end_with_terminal() -> None:
+    """When it was closed there is nothing to put back; textual's thread reads its end again and again meanwhile."""
+    if not os.isatty(0):
+        os._exit(128 + signal.SIGHUP)
 
 
 def _processor_time() -> float:

@@ -58,10 +58,10 @@ _names = click.option(
 def mcp_stdio(ctx: click.Context, tool_names: str) -> None:
     """MCP over stdin and stdout, for AI tools and editors that start it."""
     _require("mcp", "mcp")
-    from tinytown.townhall import serving  # noqa: PLC0415  not for --help
+    from tinytown.townhall.mcp import stdio  # noqa: PLC0415  not for --help
 
     verbose = bool(ctx.meta.get(base.VERBOSE))
-    ctx.exit(serving.mcp_stdio(base.open_town(), verbose=verbose, underscore=tool_names == "underscore"))
+    ctx.exit(stdio.serve(base.open_town(), verbose=verbose, underscore=tool_names == "underscore"))
 
 
 @townhall.command("mcp-http", cls=base.Command, examples="townhall mcp-http\ntownhall mcp-http --port 8788 --sse")

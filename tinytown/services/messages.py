@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,10 +103,23 @@ def acknowledge(town: Town, box: Mailbox) -> int:
     Returns how many this call took: somebody else may have been quicker. Raises Forbidden for an agent's mailbox.
     """
     require_conductors(box)
-    town.ensure_redis()
-    texts = [message.raw for message in box.messages] + box.broken
-    chunks = (texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE))
-    return sum(change(town.store, functools.partial(_acknowledge, town, some)) for some in chunks)
+    return len(_take_out(town, [message.raw for message in box.messages] + box.broken))
+
+
+def acknowledge_read(town: Town, read: Iterable[str]) -> list[str]:
+    """Take what has these ids (`Message.id`, `broken_id`) out of the conductor's mailbox, and nothing else.
+
+    Returns the ids of what this call took: what is no longer there is passed over. By hundreds, each hundred whole or
+    not at all; a repeat goes on. Texts that came by hand and are the same share an id: one goes each time it is named.
+    """
+    wanted, named = Counter(read), []
+    box = mailbox(town, ids.SUPERVISOR_ID)
+    texts = [(message.id, message.raw) for message in box.messages] + [(broken_id(text), text) for text in box.broken]
+    for identifier, text in texts:
+        if wanted[identifier]:
+            wanted[identifier] -= 1
+            named.append(text)
+    return [mail.message_id(text) or broken_id(text) for text in _take_out(town, named)]
 
 
 def require_conductors(box: Mailbox) -> None:
@@ -186,17 +199,27 @@ def drop_dead(town: Town, letter_id: str, agent: str | None = None) -> DeadLette
 def letter_id(letter: DeadLetter) -> str:
     """What `--retry` and `--drop` take for this letter."""
     message = letter.message
-    if message is not None:
-        return message.id
+    return broken_id(letter.raw) if message is None else message.id
+
+
+def broken_id(text: str) -> str:
+    """What stands for the id of a text that is no message, made of it: the same text has the same."""
     import hashlib  # noqa: PLC0415  rare
 
-    return hashlib.sha256(letter.raw.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _acknowledge(town: Town, shown: list[str], tx: Transaction) -> int:
+def _take_out(town: Town, texts: list[str]) -> list[str]:
+    """Those of the texts that this call took out of the conductor's mailbox."""
+    town.ensure_redis()
+    chunks = (texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE))
+    return [text for some in chunks for text in change(town.store, functools.partial(_acknowledge, town, some))]
+
+
+def _acknowledge(town: Town, shown: list[str], tx: Transaction) -> list[str]:
     owner = ids.SUPERVISOR_ID
     urgent, inbox = (Counter(texts) for texts in town.store.inboxes.peek(owner))
-    count = 0
+    taken = []
     for text in shown:
         lies_in, home = (urgent, tx.keys.urgent(owner)) if urgent[text] else (inbox, tx.keys.inbox(owner))
         if not lies_in[text]:
@@ -206,8 +229,8 @@ def _acknowledge(town: Town, shown: list[str], tx: Transaction) -> int:
         tx.do("LREM", home, 1, text)
         said = "read and acknowledged"
         tx.event(Event("message_acked", said, clock.stamp(), agent_id=owner, message_id=mail.message_id(text)))
-        count += 1
-    return count
+        taken.append(text)
+    return taken
 
 
 def _body(kind: str, text: str) -> tuple[str, dict[str, Any]]:

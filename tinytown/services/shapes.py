@@ -166,7 +166,9 @@ def plan(path: Path, loaded: Plan) -> dict[str, Any]:
 
 
 def mailbox(box: Mailbox, texts: Mapping[str, str]) -> dict[str, Any]:
-    """One mailbox, next message first; `texts` maps message ids to what they say."""
+    """One mailbox, next message first; `texts` maps message ids to what they say. `broken`: texts that are none."""
+    from tinytown.services.messages import broken_id  # noqa: PLC0415  loads much that a status does not need
+
     return {
         "id": box.id,
         "name": box.name,
@@ -176,6 +178,7 @@ def mailbox(box: Mailbox, texts: Mapping[str, str]) -> dict[str, Any]:
         "dead": box.dead,
         "unreadable": box.unreadable,
         "messages": [message(m) | {"text": texts[m.id]} for m in box.messages],
+        "broken": [{"id": broken_id(text), "text": text} for text in box.broken],
     }
 
 

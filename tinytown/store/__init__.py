@@ -43,6 +43,7 @@ class Store:
         *,
         timeout_s: float = 2.0,
         retries: int | None = None,
+        budget_s: float | None = None,
         events_kept: int = 10_000,
     ) -> None:
         self.keys = Keys(town)
@@ -53,13 +54,16 @@ class Store:
         self.events = Events(self)
         self._timeout_s = timeout_s
         self._retries = retries
+        self._budget_s = budget_s
         self.on_retry: Callable[[], None] | None = None  # called before each repetition; set it before the first use
         self._events_kept = events_kept
 
     @functools.cached_property
     def redis(self) -> Client:
         """The command client: bounded time-outs and retries, for idempotent calls only."""
-        return self.connector.client(timeout_s=self._timeout_s, retries=self._retries, on_retry=self.on_retry)
+        return self.connector.client(
+            timeout_s=self._timeout_s, retries=self._retries, on_retry=self.on_retry, budget_s=self._budget_s
+        )
 
     @functools.cached_property
     def missions(self) -> Missions:

@@ -100,16 +100,19 @@ class Connector:
         timeout_s: float = 2.0,
         retries: int | None = None,
         on_retry: Callable[[], None] | None = None,
+        budget_s: float | None = None,
     ) -> redis.Redis:
         """The command client: bounded, retried, so for operations that are idempotent only. Connects on first use.
 
-        `on_retry` runs before each repetition (a beat). Raises ConfigInvalid.
+        `on_retry` runs before each repetition (a beat); none begins that could end after `budget_s`. Raises
+        ConfigInvalid.
         """
         import redis  # noqa: PLC0415  costs 120 ms
 
-        from tinytown.store.transport import RETRIES, BoundedRetry  # noqa: PLC0415  imports redis
+        from tinytown.store.transport import BUDGET_S, RETRIES, BoundedRetry  # noqa: PLC0415  imports redis
 
-        retry = BoundedRetry(RETRIES if retries is None else retries, timeout_s, on_retry)
+        budget_s = BUDGET_S if budget_s is None else budget_s
+        retry = BoundedRetry(RETRIES if retries is None else retries, timeout_s, on_retry, budget_s)
         connection_class, options = self._target(timeout_s)
         pool = redis.ConnectionPool(
             connection_class=connection_class, max_connections=POOL_SIZE, retry=retry, decode_responses=True, **options

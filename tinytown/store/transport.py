@@ -26,15 +26,18 @@ class BoundedRetry(Retry):
     only the outermost loop repeats.
     """
 
-    def __init__(self, retries: int, timeout_s: float, on_retry: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, retries: int, timeout_s: float, on_retry: Callable[[], None] | None = None, budget_s: float = BUDGET_S
+    ) -> None:
         super().__init__(ExponentialWithJitterBackoff(cap=0.5, base=0.05), retries)
         self._timeout_s = timeout_s
+        self._budget_s = budget_s
         self._on_retry = on_retry
         self._active = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BoundedRetry:
         # Each connection copies its retry; the callback belongs to its owner and must not be copied along.
-        return BoundedRetry(self._retries, self._timeout_s, self._on_retry)
+        return BoundedRetry(self._retries, self._timeout_s, self._on_retry, self._budget_s)
 
     def call_with_retry(
         self,
@@ -45,7 +48,7 @@ class BoundedRetry(Retry):
     ) -> T:
         """Run `do`, again after a lost connection or a time-out; `fail` runs after each failure."""
         outermost, self._active = not self._active, True
-        last_start = clock.monotonic() + BUDGET_S - self._timeout_s
+        last_start = clock.monotonic() + self._budget_s - self._timeout_s
         failures = 0
         try:
             while True:

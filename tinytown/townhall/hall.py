@@ -24,6 +24,7 @@ from tinytown.townhall.verbs import Verb, Visit
 THREADS = 8
 WAITERS = 16  # threads for verbs that wait
 QUEUE_MOST = 200  # calls that wait for a thread
+READ_WITHIN_S = 3.0  # what a read may wait for Redis, in each of its steps
 STATUS_S = 0.1  # how old a status that is shown may be
 T = TypeVar("T")
 
@@ -49,17 +50,24 @@ class Hall:
     async def call(self, verb: Verb, inputs: dict[str, Any], caller: Caller, timeout_s: float | None = None) -> Any:
         """Run a verb. Raises what it raises, Unavailable when too many wait, TimedOut (then it may still be done)."""
         return await self.run(
-            lambda town: verb.function(Visit(town, caller), **inputs), timeout_s=timeout_s, waits=verb.waits
-        )
+            lambda town: verb.function(Visit(town, caller), **inputs),
+            timeout_s=timeout_s, waits=verb.waits, changes=not verb.is_read,
+        )  # fmt: skip
 
     async def run(
-        self, function: Callable[[Town], T], *, timeout_s: float | None = None, waits: bool = False
+        self, function: Callable[[Town], T], *, timeout_s: float | None = None, waits: bool = False,
+        changes: bool = False,
     ) -> T:  # fmt: skip
-        """Call this in a thread, with the thread's town. Raises as `call`; what `waits` when it leaves, too."""
+        """Call this in a thread, with the thread's town. Raises as `call`; what `waits` when it leaves, too.
+
+        What only reads is told within `READ_WITHIN_S` that Redis does not answer. What `changes` something tries for
+        longer: it is better to know that it was done.
+        """
         if self._under_way[waits] >= QUEUE_MOST:
             raise Unavailable("Too many requests are under way.", "Try again in a moment.")
         self._under_way[waits] += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pools[waits], functools.partial(self._in, function))
+        work = functools.partial(self._in, function, is_patient=waits or changes)
+        future = asyncio.get_running_loop().run_in_executor(self._pools[waits], work)
         future.add_done_callback(functools.partial(self._ended, waits=waits))
         if waits:
             await self._wait_or_leave(future, timeout_s)
@@ -106,11 +114,12 @@ class Hall:
         self._status = (now, shape)
         return shape
 
-    def _in(self, function: Callable[[Town], T]) -> T:
-        if not hasattr(self._own, "town"):
-            self._own.town = Town(self.town.root, self.town.config)
-        own: Town = self._own.town
-        return function(own)
+    def _in(self, function: Callable[[Town], T], *, is_patient: bool) -> T:
+        towns: dict[bool, Town] = self._own.__dict__.setdefault("towns", {})
+        if is_patient not in towns:
+            budget_s = None if is_patient else READ_WITHIN_S
+            towns[is_patient] = Town(self.town.root, self.town.config, budget_s=budget_s)
+        return function(towns[is_patient])
 
     def _ended(self, future: asyncio.Future[Any], *, waits: bool) -> None:
         self._under_way[waits] -= 1

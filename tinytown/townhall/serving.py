@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -57,16 +55,6 @@ def mcp_port(settings: Townhall) -> int:
     if port > PORT_MOST:
         raise Invalid(f"There is no port after {PORT_MOST} for MCP.", "Set one: [townhall] mcp_port = 8788")
     return port
-
-
-def mcp_stdio(town: Town, *, verbose: bool, underscore: bool) -> int:
-    """Serve MCP over stdin and stdout until stdin ends; returns the exit code. Raises Invalid first."""
-    from tinytown.townhall.mcp import stdio  # noqa: PLC0415  the other doors need none of it
-
-    settings = config_townhall.check(town.config.townhall, town.root / "tinytown.toml")
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
-    stdio.run(town, settings.request_timeout_ms / 1000, underscore=underscore)
-    return 0
 
 
 def run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -12,11 +14,10 @@ from tinytown import clock, ids
 from tinytown.townhall.auth.audit import result_of
 from tinytown.townhall.auth.gate import READ_METHODS, Gate
 from tinytown.townhall.auth.refusal import Refused
-from tinytown.townhall.auth.visitors import Visitor
+from tinytown.townhall.auth.visitors import VISITOR, Visitor
 from tinytown.townhall.rest import problems
 from tinytown.townhall.server import ABORT
 
-VISITOR = "visitor"  # in the state of a scope
 _REFUSALS = frozenset({401, 403, 421, 429})
 
 
@@ -57,16 +58,27 @@ class Guard:
             answer.headers["X-Request-ID"] = visitor.request_id
             await answer(scope, receive, watched)
             return
-        end = _cut_off(scope, visitor)
         try:
-            await self._app(scope, receive, watched)
+            with self._lasting(request, visitor):
+                await self._app(scope, receive, watched)
         except BaseException:
             if not status:  # nothing was answered
                 self._note(scope, visitor, 500)
             raise
+
+    @contextlib.contextmanager
+    def _lasting(self, request: Request, visitor: Visitor) -> Iterator[None]:
+        """A stream lasts no longer than the token or session that it was asked for with."""
+        abort, expires = request.scope.get("extensions", {}).get(ABORT), visitor.principal.expires
+        if abort is None or expires is None:
+            yield
+            return
+        end = asyncio.get_running_loop().call_later(expires - clock.wall(), abort)
+        try:
+            with self._gate.sessions.while_open(request, abort):
+                yield
         finally:
-            if end is not None:
-                end.cancel()
+            end.cancel()
 
     def _arrived(self, request: Request) -> Visitor:
         state = request.scope.setdefault("state", {})
@@ -82,11 +94,3 @@ class Guard:
         if is_write or status in _REFUSALS:
             verb = getattr(scope.get("route"), "operation_id", None)
             visitor.note(result_of(status), verb=verb, status=status)
-
-
-def _cut_off(scope: Scope, visitor: Visitor) -> asyncio.TimerHandle | None:
-    """A stream lasts no longer than the token or session that it was asked for with."""
-    abort, expires = scope.get("extensions", {}).get(ABORT), visitor.principal.expires
-    if abort is None or expires is None:
-        return None
-    return asyncio.get_running_loop().call_later(expires - clock.wall(), abort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tinytown import clock
@@ -36,6 +37,12 @@ class Remembered(Generic[V]):
         while len(self._rows) >= self._most:
             del self._rows[next(iter(self._rows))]
         self._rows[_digest(secret)] = (clock.monotonic() + seconds, value)
+
+    def thin(self, belongs: Callable[[V], bool], most: int) -> None:
+        """Of the values that belong to somebody, keep the newest `most`."""
+        theirs = [key for key, (_until, value) in self._rows.items() if belongs(value)]
+        for key in theirs[: max(0, len(theirs) - most)]:
+            del self._rows[key]
 
     def forget(self, secret: str) -> bool:
         """Remember it no more; False when it was not remembered."""

@@ -6,9 +6,9 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tinytown.townhall.auth.gate import SESSION, Gate
-from tinytown.townhall.auth.guard import VISITOR
 from tinytown.townhall.auth.principals import Principal
 from tinytown.townhall.auth.refusal import Refused
+from tinytown.townhall.auth.visitors import VISITOR
 from tinytown.townhall.rest import problems
 
 

@@ -12,6 +12,7 @@ from tinytown.townhall.auth.limits import Limits
 from tinytown.townhall.auth.principals import LOCAL, Principal
 from tinytown.townhall.verbs import Scope, Verb
 
+VISITOR = "visitor"  # in the state of a scope
 _UNKNOWN = Principal("anonymous", frozenset())
 
 

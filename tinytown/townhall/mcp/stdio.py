@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from tinytown import config_townhall
 from tinytown.services import caller
 from tinytown.town import Town
 from tinytown.townhall import auth
@@ -25,10 +28,16 @@ _GONE = (asyncio.CancelledError, BrokenPipeError, anyio.BrokenResourceError, any
 _LASTING = "subscriptions/listen"
 
 
-def run(town: Town, timeout_s: float, *, underscore: bool) -> None:
-    """Serve until the input ends; what was asked before that is still answered. The caller is this process's."""
+def serve(town: Town, *, verbose: bool, underscore: bool) -> int:
+    """Serve until the input ends; what was asked before that is still answered. The caller is this process's.
+
+    Returns the exit code. Raises Invalid for settings that are none, first.
+    """
+    settings = config_townhall.check(town.config.townhall, town.root / "tinytown.toml")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the thread that reads the input would hold up anything gentler
-    asyncio.run(_serve(town, timeout_s, underscore=underscore))
+    asyncio.run(_serve(town, settings.request_timeout_ms / 1000, underscore=underscore))
+    return 0
 
 
 async def _serve(town: Town, timeout_s: float, *, underscore: bool) -> None:

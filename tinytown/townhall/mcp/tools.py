@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from tinytown.errors import Invalid, TinytownError, brief
+from tinytown.townhall.encoding import cleaned
 from tinytown.townhall.verbs import VERBS, Verb
 
 Ask = Callable[[Verb, dict[str, Any]], Awaitable[Any]]
@@ -62,9 +63,10 @@ class Tools:
     """All tools. With `underscore` their names have _ where the verb has a dot; a call may use either."""
 
     def __init__(self, *, underscore: bool = False) -> None:
-        self.listed = [_tool(verb, shown(verb.name) if underscore else verb.name) for verb in VERBS.values()]
-        self._schemas = {tool.name: tool.input_schema for tool in self.listed}
         self._models = {name: verb.model() for name, verb in VERBS.items()}
+        names = {name: shown(name) if underscore else name for name in VERBS}
+        self.listed = [_tool(verb, names[name], self._models[name]) for name, verb in VERBS.items()]
+        self._schemas = {tool.name: tool.input_schema for tool in self.listed}
         known = VERBS | {o: VERBS[n] for o, n in FORMER_NAMES.items()}
         self._verbs = known | {shown(name): verb for name, verb in known.items()}
 
@@ -121,8 +123,8 @@ def one_line(error: TinytownError) -> str:
 
 
 def plain(answer: Any) -> Any:
-    """An answer as JSON has it."""
-    return answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
+    """An answer as JSON has it, in characters that every reader takes: others would end the connection."""
+    return cleaned(answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer)
 
 
 def text_of(value: Any) -> str:
@@ -130,12 +132,12 @@ def text_of(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _tool(verb: Verb, name: str) -> Tool:
+def _tool(verb: Verb, name: str, takes: type[BaseModel]) -> Tool:
     return Tool(
         name=name,
         title=verb.title,
         description=verb.help,
-        input_schema=_schema(verb.model(), "validation"),
+        input_schema=_schema(takes, "validation"),
         output_schema=_schema(Envelope[verb.answer], "serialization"),  # type: ignore[name-defined]
         annotations=ToolAnnotations(
             title=verb.title,

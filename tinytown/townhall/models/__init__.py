@@ -19,7 +19,7 @@ from tinytown.townhall.models.agents import (
     Stopped,
     Waited,
 )
-from tinytown.townhall.models.mail import Acknowledged, DeadLetter, DeadLetters, Dropped, Inbox, Message, Sent
+from tinytown.townhall.models.mail import Acknowledged, Broken, DeadLetter, DeadLetters, Dropped, Inbox, Message, Sent
 from tinytown.townhall.models.missions import (
     Graph,
     Mission,
@@ -54,6 +54,7 @@ __all__ = [
     "Agent",
     "Agents",
     "Backlog",
+    "Broken",
     "Check",
     "DeadLetter",
     "DeadLetters",

@@ -20,8 +20,15 @@ class Message(Shape):
     text: str
 
 
+class Broken(Shape):
+    """A text that is no message; its id is made of it."""
+
+    id: str
+    text: str
+
+
 class Inbox(Shape):
-    """A mailbox, next message first. `claimed` is in the round that runs now."""
+    """A mailbox, next message first. `claimed` is in the round that runs now; `unreadable` counts what is broken."""
 
     id: str
     name: str
@@ -31,6 +38,7 @@ class Inbox(Shape):
     dead: int
     unreadable: int
     messages: list[Message]
+    broken: list[Broken]
     total: int
 
 
@@ -43,10 +51,11 @@ class Sent(Shape):
 
 
 class Acknowledged(Shape):
-    """How many messages of the conductor's mailbox were taken out of it, and what they said."""
+    """How many this call took out of the conductor's mailbox, and which; `left` are still, or newly, in it."""
 
     acknowledged: int
-    messages: list[Message]
+    message_ids: list[str]
+    left: int
 
 
 class DeadLetter(Shape):

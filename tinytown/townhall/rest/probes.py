@@ -98,8 +98,8 @@ def _ping(town: Town) -> tuple[float, bool]:
 
 async def _seen(hall: Hall) -> dict[str, Any] | None:
     try:
-        status = await hall.status()
-        return status | {"latency_s": (await _look(hall))[0]}
+        latency_s, _supervised = await _look(hall)  # first: it is the quicker to find out that there is no answer
+        return await hall.status() | {"latency_s": latency_s}
     except TinytownError:
         return None
 

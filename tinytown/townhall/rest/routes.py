@@ -107,7 +107,7 @@ async def _answer(hall: Hall, verb: Verb, inputs: dict[str, Any], asked: Asked |
     def work_once(town: Town) -> tuple[bytes, bool]:
         return once(town, asked, lambda: work(town)) if asked is not None else (work(town), False)
 
-    answer, was_given = await hall.run(work_once, timeout_s=timeout_s, waits=verb.waits)
+    answer, was_given = await hall.run(work_once, timeout_s=timeout_s, waits=verb.waits, changes=not verb.is_read)
     headers = {"Idempotent-Replayed": "true"} if was_given else None
     return Response(answer, verb.status, headers, JSON)
 

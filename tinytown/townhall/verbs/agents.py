@@ -103,7 +103,7 @@ def explain(visit: Visit, agent: AgentRef) -> models.Explanation:
 
 @verb("agent.wait", GET, "/v1/agents/{agent}/wait", "wait", waits=True)
 def wait(visit: Visit, agent: AgentRef, timeout_s: Seconds = 20.0) -> models.Waited:
-    """Wait until an agent has ended. A 504 says that it has not."""
+    """Wait until an agent has ended. That it has not by then is an error: it timed out."""
     identifier = agents.resolve(visit.town, agent).agent.id
     return models.Waited(**shapes.waited(waiting.wait(visit.town, identifier, timeout_s)))
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from tinytown.ids import SUPERVISOR_ID
 from tinytown.services import agents, messages, previews, shapes
-from tinytown.services.messages import Mailbox
 from tinytown.town import Town
 from tinytown.townhall import models
-from tinytown.townhall.verbs.inputs import AgentRef, Limit, Text, Word
+from tinytown.townhall.verbs.inputs import TEXT_MOST, AgentRef, Limit, Text, Word
 from tinytown.townhall.verbs.registry import DELETE, GET, POST, Visit, verb
 
+IDS_MOST = 1000
+
 Kind = Literal["task", "query", "info", "ack"]
+MessageId = Annotated[str, Field(max_length=TEXT_MOST)]  # who writes into Redis by hand makes the id, too
+Read = Annotated[
+    list[MessageId],
+    Field(min_length=1, max_length=IDS_MOST, description="Whole ids out of agent.inbox, also those of `broken`."),
+]
 
 
 @verb("message.send", POST, "/v1/messages/send", "send", status=201)
@@ -29,18 +39,17 @@ def send(
 def inbox(visit: Visit, agent: AgentRef, limit: Limit = 100) -> models.Inbox:
     """A mailbox: an agent's, or with `conductor` that of people. Looking takes nothing out."""
     box = messages.mailbox(visit.town, agent)
-    shape = shapes.mailbox(box, previews.texts(visit.town, box.messages[:limit]) | _unseen(box, limit))
-    shape["messages"] = shape["messages"][:limit]
-    return models.Inbox(**shape, total=len(box.messages))
+    some = replace(box, messages=box.messages[:limit], broken=box.broken[:limit])
+    counts = {"actionable": box.actionable, "unreadable": box.unreadable, "total": len(box.messages)}
+    return models.Inbox(**shapes.mailbox(some, previews.texts(visit.town, some.messages)) | counts)
 
 
-@verb("message.acknowledge", POST, "/v1/messages/acknowledge", "inbox", is_destructive=True)
-def acknowledge(visit: Visit) -> models.Acknowledged:
-    """Take all mail out of the conductor's mailbox, and answer what it said."""
-    box = messages.mailbox(visit.town, "conductor")
-    texts = previews.texts(visit.town, box.messages)
-    shape = shapes.mailbox(box, texts)["messages"]
-    return models.Acknowledged(acknowledged=messages.acknowledge(visit.town, box), messages=shape)
+@verb("message.acknowledge", POST, "/v1/messages/acknowledge", "inbox", is_destructive=True, is_idempotent=True)
+def acknowledge(visit: Visit, message_ids: Read) -> models.Acknowledged:
+    """Take these messages out of the conductor's mailbox; what came since they were read stays. It may be repeated."""
+    taken = messages.acknowledge_read(visit.town, message_ids)
+    left = visit.town.store.inboxes.lengths([SUPERVISOR_ID])[0]
+    return models.Acknowledged(acknowledged=len(taken), message_ids=taken, left=left.inbox + left.urgent)
 
 
 @verb("message.list_dead", GET, "/v1/messages/dead", "inbox")
@@ -62,10 +71,6 @@ def retry_dead(visit: Visit, letter_id: Word, agent: AgentRef | None = None) -> 
 def drop_dead(visit: Visit, letter_id: Word, agent: AgentRef | None = None) -> models.Dropped:
     """Delete a dead letter for good."""
     return models.Dropped(dropped=True, id=messages.letter_id(messages.drop_dead(visit.town, letter_id, agent)))
-
-
-def _unseen(box: Mailbox, limit: int) -> dict[str, str]:
-    return {message.id: "" for message in box.messages[limit:]}
 
 
 def _name(town: Town, reference: str) -> str:

@@ -93,7 +93,7 @@ def explain(visit: Visit, task_id: TaskRef) -> models.Explanation:
 
 @verb("task.wait", GET, "/v1/tasks/{task_id}/wait", "wait", waits=True)
 def wait(visit: Visit, task_id: TaskRef, timeout_s: Seconds = 20.0) -> models.Waited:
-    """Wait until a task has ended. A 504 says that it has not."""
+    """Wait until a task has ended. That it has not by then is an error: it timed out."""
     identifier = tasks.find(visit.town, task_id)[1].id
     return models.Waited(**shapes.waited(waiting.wait(visit.town, identifier, timeout_s)))
 

@@ -101,10 +101,11 @@ export const ACTIONS = {
     done: () => "The dead letter is deleted.",
   },
   "message.acknowledge": {
-    label: "Take all mail out", danger: true, title: () => "Take all of your mail out of its mailbox?", text: "What it says is shown here once more; then it is gone.", confirm: "Take it out",
-    run: () => request("POST", "/v1/messages/acknowledge"),
-    done: (answer) => [`${plural(answer.acknowledged, "message")} taken out.`, ...answer.messages.map((one) => `• ${one.text}`)].join("\n"),
-    stays: true,
+    label: "Take out what is shown", danger: true, confirm: "Take out",
+    title: (t) => `Take ${t.message_ids.length === 1 ? "this message" : `these ${plural(t.message_ids.length, "message")}`} out of your mailbox?`,
+    text: "What was said is gone then. Mail that came since stays.",
+    run: (t) => request("POST", "/v1/messages/acknowledge", { message_ids: t.message_ids }),
+    done: (answer) => `${plural(answer.acknowledged, "message")} taken out.${answer.left ? ` ${plural(answer.left, "message")} ${answer.left === 1 ? "is" : "are"} left.` : ""}`,
   },
 };
 

@@ -36,6 +36,9 @@ export class Agents {
         this.#drawRows();
       });
     }, { passive: true });
+    this.choice = byId("agents-by");
+    this.choice.append(...HEADS.map(([name, title]) => h("option", { value: name, selected: name === this.by }, title)));
+    this.choice.addEventListener("change", () => this.#sort(this.choice.value));
     byId("agents-body").addEventListener("keydown", (event) => this.#key(event));
     byId("agents-body").addEventListener("focusin", (event) => this.#focused(event.target.closest("tr")?.dataset.agent));
   }
@@ -44,12 +47,15 @@ export class Agents {
     this.sorted = this.rows();
     const states = {};
     for (const row of this.town.agents.values()) states[row.state] = (states[row.state] ?? 0) + 1;
-    say(byId("agents-count"), Object.entries(states).map(([state, count]) => `${count} ${label(state)}`).join(", "));
+    const all = Object.entries(states).map(([state, count]) => `${count} ${label(state)}`).join(", ");
+    say(byId("agents-count"), this.town.filter ? `${this.sorted.length} of ${this.town.agents.size}` : all);
     byId("agents-empty").hidden = this.town.agents.size > 0;
-    byId("agents-scroll").hidden = this.town.agents.size === 0;
+    byId("agents-sort").hidden = byId("agents-scroll").hidden = this.town.agents.size === 0;
     attribute(byId("agents-table"), "aria-rowcount", this.sorted.length + 1);
     if (!this.sorted.some((row) => row.name === this.active)) this.active = this.sorted[0]?.name ?? null;
+    const held = document.activeElement?.closest?.("#agents-body tr")?.dataset.agent;
     this.#drawRows();
+    if (held && this.buttonOf(held) !== document.activeElement) this.#show(this.sorted.findIndex((row) => row.name === held), { preventScroll: true });
   }
 
   // The height of a row is that of the style sheet, another one on a narrow page.
@@ -68,13 +74,13 @@ export class Agents {
       this.spaces[n].firstElementChild.style.height = `${count * this.height}px`;
     });
     const rows = this.sorted.slice(first, last);
-    const held = document.activeElement?.closest?.("#agents-body tr")?.dataset.agent;
     reconcile(byId("agents-body"), rows, this.nodes, (row) => this.#make(row), (node, row) => this.#update(node, row));
     rows.forEach((row, n) => {
       attribute(this.nodes.get(row.id), "aria-rowindex", first + n + 2);
       this.#vitals(this.nodes.get(row.id));
     });
-    if (held && document.activeElement === document.body) this.buttonOf(held)?.focus({ preventScroll: true });
+    const stop = byId("agents-body").querySelector('.open[tabindex="0"]') ?? byId("agents-body").querySelector(".open");
+    if (stop) attribute(stop, "tabindex", "0"); // one is in the tab order, also when the active row is far out of view
   }
 
   rows() {
@@ -96,7 +102,7 @@ export class Agents {
   }
 
   // Bring a row into view and the focus to it.
-  #show(place) {
+  #show(place, options) {
     const row = this.sorted[place];
     if (!row) return;
     const scroll = byId("agents-scroll");
@@ -105,7 +111,7 @@ export class Agents {
     if (top < scroll.scrollTop) scroll.scrollTop = top;
     if (top + this.height + head > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + this.height + head - scroll.clientHeight;
     this.#drawRows();
-    this.buttonOf(row.name)?.focus();
+    this.buttonOf(row.name)?.focus(options);
   }
 
   buttonOf(name) {
@@ -118,7 +124,7 @@ export class Agents {
   }
 
   #sort(name) {
-    this.by = name;
+    this.by = this.choice.value = byId("agents-table").dataset.by = name;
     this.heads.forEach((head, n) => attribute(head, "aria-sort", HEADS[n][0] === name ? "ascending" : null));
     this.draw();
   }

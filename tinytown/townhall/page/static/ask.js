@@ -1,13 +1,13 @@
 // Doing something: its question in a dialog where one is needed, and what came of it, told in every case.
 
 import { ACTIONS } from "/page/actions.js";
-import { byId, h, helps } from "/page/dom.js";
+import { attribute, byId, h, helps, wayBack } from "/page/dom.js";
 
 const SHOWN_MS = 8000;
 let afterwards = () => {};
 export const onDone = (listener) => (afterwards = listener);
 
-// A button for an action on a target: {agent, task_id, mission_id, item_id, letter_id, name}.
+// A button for an action on a target: {agent, task_id, mission_id, item_id, letter_id, message_ids, name}.
 export function button(name, target, label = ACTIONS[name].label) {
   const action = ACTIONS[name];
   const node = h("button", { type: "button", class: action.danger ? "danger" : null, "data-action": name }, label);
@@ -21,16 +21,20 @@ export function button(name, target, label = ACTIONS[name].label) {
 async function perform(name, target, node) {
   const action = ACTIONS[name];
   if (action.title) return ask(action, target);
-  node.disabled = true;
+  if (isBusy(node)) return;
+  busy(node, true);
   try {
-    told(action.done(await action.run(target, {})), action.stays);
+    told(action.done(await action.run(target, {})));
   } catch (problem) {
     failed(problem);
   } finally {
-    node.disabled = false;
-    if (document.activeElement === document.body && node.isConnected) node.focus();
+    busy(node, false);
   }
 }
+
+// A button that is disabled would lose the focus; this one only does nothing.
+const isBusy = (node) => node.getAttribute("aria-disabled") === "true";
+const busy = (node, is) => attribute(node, "aria-disabled", is);
 
 function ask(action, target) {
   const dialog = byId("ask");
@@ -48,27 +52,29 @@ function ask(action, target) {
     outcome, h("p", { class: "buttons" }, submit, leave));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    submit.disabled = true;
+    if (isBusy(submit)) return;
+    busy(submit, true);
     outcome.replaceChildren();
     try {
       const given = { ...(field && { [field.name]: input.value }), ...(choice && { [choice.name]: check.checked }) };
-      told(action.done(await action.run(target, given)), action.stays);
+      told(action.done(await action.run(target, given)));
       dialog.close();
     } catch (problem) {
       outcome.replaceChildren(...explained(problem));
-      submit.disabled = false;
+      busy(submit, false);
     }
   });
   // In a text of several lines the Enter key makes a line; with Ctrl it sends.
   input?.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit());
+  dialog.onclose = wayBack();
   dialog.replaceChildren(form);
   dialog.showModal();
   (input ?? (action.danger ? leave : submit)).focus(); // what cannot be undone is no slip of the Enter key
 }
 
-// Say what came of something; it goes by itself, unless it is to stay.
-export function told(text, stays = false) {
-  toast(h("div", { class: "toast" }, h("p", {}, text)), stays);
+// Say what came of something; it goes by itself.
+export function told(text) {
+  toast(h("div", { class: "toast" }, h("p", {}, text)), false);
   afterwards();
 }
 
@@ -83,8 +89,27 @@ export function explained(problem) {
 
 function toast(node, stays) {
   const shelf = byId("toasts");
-  while (shelf.childElementCount > 3) shelf.firstElementChild.remove();
+  while (shelf.childElementCount > 3) drop(shelf.firstElementChild);
   shelf.append(node);
-  if (stays) node.append(h("button", { type: "button", on: { click: () => node.remove() } }, "Close"));
-  else setTimeout(() => node.remove(), SHOWN_MS);
+  if (stays) node.append(h("button", { type: "button", class: "close", on: { click: () => drop(node) } }, "Close"));
+  else setTimeout(() => drop(node), SHOWN_MS);
+}
+
+// Whoever came to a message goes back to where they came from.
+let before = null;
+byId("toasts").addEventListener("focusin", ({ relatedTarget }) => relatedTarget?.closest("#toasts") || (before = relatedTarget));
+
+function drop(node) {
+  const isHeld = node.contains(document.activeElement);
+  node.remove();
+  if (!isHeld) return;
+  before?.focus();
+  if (document.activeElement === document.body) byId("needs").focus({ preventScroll: true });
+}
+
+// Take the last message away that stays until it is closed. Returns whether there was one.
+export function dropLast() {
+  const last = [...byId("toasts").querySelectorAll(".close")].at(-1);
+  if (last) drop(last.parentNode);
+  return Boolean(last);
 }

@@ -22,11 +22,14 @@ export class Board {
     if (this.town.unsorted) this.town.sort();
     const counts = this.columns.map((column) => this.town.columns[column.name].length);
     const total = counts.reduce((sum, count) => sum + count, 0);
-    say(byId("board-count"), total || "");
+    say(byId("board-count"), this.town.filter ? `${total} of ${this.town.tasks.size}` : total || "");
     byId("board-empty").hidden = this.town.tasks.size > 0;
     byId("columns").hidden = this.town.tasks.size === 0;
-    if (!this.active || !this.town.tasks.has(this.active)) this.active = this.columns.flatMap((c) => this.town.columns[c.name].slice(0, 1))[0]?.id ?? null;
+    if (!Object.values(this.town.columns).some((rows) => rows.some((row) => row.id === this.active))) this.active = this.columns.flatMap((c) => this.town.columns[c.name].slice(0, 1))[0]?.id ?? null;
+    const held = document.activeElement?.closest?.("button.card")?.dataset.task;
+    for (const column of this.columns) this.#seen(column).forEach((row) => this.#adopt(column, row));
     for (const column of this.columns) this.#draw(column);
+    if (held && document.activeElement?.dataset?.task !== held) this.#show(held, { preventScroll: true }); // it went out of view
   }
 
   tick() {
@@ -61,25 +64,34 @@ export class Board {
     return column;
   }
 
+  // The rows that are near the view.
+  #seen({ name, scroll }) {
+    const rows = this.town.columns[name];
+    const first = Math.max(0, Math.min(Math.floor(scroll.scrollTop / CARD), rows.length) - MARGIN);
+    return rows.slice(first, first + Math.ceil(VIEW / CARD) + 2 * MARGIN);
+  }
+
   #draw(column) {
     const rows = this.town.columns[column.name];
     const { head } = this.town;
     const hidden = column.name === "done" && !this.town.filter ? (head?.done_hidden ?? 0) : 0;
     say(column.count, hidden ? `${rows.length} (and ${hidden} older)` : rows.length);
     column.none.hidden = rows.length > 0;
-    const first = Math.max(0, Math.min(Math.floor(column.scroll.scrollTop / CARD), rows.length) - MARGIN);
-    const last = Math.min(rows.length, first + Math.ceil(VIEW / CARD) + 2 * MARGIN);
-    column.list.style.paddingTop = `${first * CARD}px`;
-    column.list.style.paddingBottom = `${(rows.length - last) * CARD}px`;
-    const focused = document.activeElement?.closest?.("button.card")?.dataset.task;
-    const seen = rows.slice(first, last);
-    seen.forEach((row) => this.#adopt(column, row));
+    const seen = this.#seen(column);
+    const first = rows.indexOf(seen[0] ?? null);
+    column.list.style.paddingTop = `${Math.max(0, first) * CARD}px`;
+    column.list.style.paddingBottom = `${seen.length && (rows.length - first - seen.length) * CARD}px`;
     reconcile(column.list, seen, column.nodes, (row) => this.#make(row), (node, row) => this.#update(node, row));
     seen.forEach((row, n) => {
       attribute(column.nodes.get(row.id), "aria-posinset", first + n + 1);
       attribute(column.nodes.get(row.id), "aria-setsize", rows.length);
     });
-    if (focused && document.activeElement === document.body) this.cardOf(focused)?.focus({ preventScroll: true });
+    this.#keepStop();
+  }
+
+  // One card is in the tab order, also when the active one is far out of view.
+  #keepStop() {
+    if (!byId("columns").querySelector('.card[tabindex="0"]')) byId("columns").querySelector(".card")?.setAttribute("tabindex", "0");
   }
 
   // A card that comes from another column is the same element: it keeps the focus.
@@ -135,7 +147,7 @@ export class Board {
   }
 
   // Bring a task's card into view and the focus to it.
-  #show(taskId) {
+  #show(taskId, options) {
     for (const column of this.columns) {
       const place = this.town.columns[column.name].findIndex((row) => row.id === taskId);
       if (place < 0) continue;
@@ -144,7 +156,7 @@ export class Board {
       if (top < scroll.scrollTop) scroll.scrollTop = top;
       if (top + CARD > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + CARD - scroll.clientHeight;
       this.#draw(column);
-      this.cardOf(taskId)?.focus();
+      this.cardOf(taskId)?.focus(options);
     }
   }
 

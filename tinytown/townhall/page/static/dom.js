@@ -59,10 +59,56 @@ export function reconcile(parent, rows, known, make, update) {
   }
   for (const [id, node] of known) {
     if (!wanted.has(id)) {
-      node.remove();
+      remove(node);
       known.delete(id);
     }
   }
+}
+
+const FOCUSABLE = "button, input, select, textarea, summary, a[href], [tabindex]";
+const PLACE = "#drawer-title, section[tabindex]"; // what can take the focus when all in it is gone
+const inside = (node) => (node ? [...node.querySelectorAll(FOCUSABLE)].find((one) => one.checkVisibility()) : null);
+const placeOf = (node) => node.closest(".drawer")?.querySelector(PLACE) ?? node.closest(PLACE);
+
+// Take a node out; the focus that is in it goes to its neighbour, or to the part of the page that it was in.
+export function remove(node) {
+  const isHeld = node.contains(document.activeElement);
+  const heir = isHeld && (inside(node.nextElementSibling) ?? inside(node.previousElementSibling) ?? placeOf(node));
+  node.remove();
+  if (heir) heir.focus({ preventScroll: true });
+}
+
+// Show or hide; the focus that is in what is hidden goes to the part of the page that it was in.
+export function hide(node, is) {
+  const isHeld = is && node.contains(document.activeElement);
+  node.hidden = is;
+  if (isHeld) (placeOf(node) ?? byId("needs")).focus({ preventScroll: true });
+}
+
+const nameOf = (node) => [node.id, node.dataset.action, node.dataset.item, node.getAttribute("aria-label") ?? node.textContent].join("|");
+
+// Other children; the focus that was in one of the old goes to the one of the same name, or to the first.
+export function renew(parent, ...children) {
+  const held = parent.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  parent.replaceChildren(...children);
+  if (held === null) return;
+  const same = [...parent.querySelectorAll(FOCUSABLE)].find((node) => nameOf(node) === held);
+  (same ?? inside(parent) ?? placeOf(parent))?.focus({ preventScroll: true });
+}
+
+// Call it when something opens; what it returns, when that has closed: the focus goes back to where it was, or near it.
+export function wayBack() {
+  const from = document.activeElement;
+  const near = [from.closest(".buttons"), from.closest("[data-need], .drawer, .mission"), from.closest("section[tabindex]")];
+  return () => {
+    if (document.activeElement !== document.body && document.activeElement.checkVisibility()) return;
+    const ways = [from, ...near.map((node) => node?.isConnected && (inside(node) ?? node))];
+    for (const node of ways) {
+      node?.focus?.({ preventScroll: true });
+      if (node && document.activeElement === node) return;
+    }
+    byId("needs").focus({ preventScroll: true });
+  };
 }
 
 // A node that is moved loses the focus that is in it; here it keeps it.

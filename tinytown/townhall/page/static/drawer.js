@@ -3,19 +3,25 @@
 import { ofAgent, ofItem, ofTask } from "/page/actions.js";
 import { button } from "/page/ask.js";
 import { path, request } from "/page/api.js";
-import { byId, clean, h, helps, say } from "/page/dom.js";
+import { byId, clean, h, helps, reconcile, renew, say } from "/page/dom.js";
 import { Log } from "/page/log.js";
 import { bytes, label, plural, short, sign, since, span, titled, tone } from "/page/words.js";
 
+const CONDUCTOR = "00000000-0000-0000-0000-000000000001"; // whose mail is that of people
 const WHY_MS = 1500; // not more often is it asked why something waits
 
 export class Drawer {
   // `giveBack(subject)` puts the focus where the subject is shown on the page.
   constructor(town, giveBack) {
     this.town = town;
+    this.covers = matchMedia("(max-width: 1100px)"); // as in page.css: the page is behind it, and out of reach
+    this.covers.addEventListener("change", () => this.#cover());
     this.giveBack = giveBack;
     this.subject = null;
     this.node = byId("drawer");
+    addEventListener("pointerdown", (event) => {
+      if (this.isOpen && this.covers.matches && !event.target.closest("#drawer, #toasts, dialog")) this.close();
+    });
     this.node.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
@@ -38,10 +44,12 @@ export class Drawer {
       why: h("ul", { class: "why" }), facts: h("dl", { class: "facts" }), text: h("div", { class: "texts" }), log: h("div", { class: "logplace" }),
     };
     const { title, state, act, why, facts, text, log } = this.parts;
+    facts.known = new Map();
     const close = h("button", { type: "button", class: "close", on: { click: () => this.close() } }, "Close");
     this.node.replaceChildren(h("div", { class: "bar" }, title, close), h("div", { class: "inside" }, state, act, why, facts, text, log));
     this.node.hidden = false;
     document.body.classList.add("with-drawer");
+    this.#cover();
     this.draw();
     title.focus();
   }
@@ -54,8 +62,13 @@ export class Drawer {
     this.node.hidden = true;
     this.node.replaceChildren();
     document.body.classList.remove("with-drawer");
+    this.#cover();
     if (from?.isConnected && from !== document.body) from.focus();
     if (document.activeElement !== from) this.giveBack(subject); // it is gone, or hidden
+  }
+
+  #cover() {
+    for (const part of document.querySelectorAll("header, main, .skip")) part.inert = this.isOpen && this.covers.matches;
   }
 
   // Something changed; of the subject or of another.
@@ -73,7 +86,7 @@ export class Drawer {
     this.row = row;
     const { id } = this.subject;
     this.#whole(path`/v1/tasks/${id}`, row?.updated_at, (task) => this.#taskTexts(task));
-    if (!row) return this.#head("Task", id, null, "It is not among the tasks that are shown.");
+    if (!row) return this.#gone("Task", id, "It is not among the tasks that are shown.");
     this.#head(titled(row.title) || "(no text)", row.id, row.state, row.reason, row.remedy);
     this.#actions(ofTask(row), { task_id: row.id, agent: row.agent });
     this.#facts([
@@ -93,7 +106,7 @@ export class Drawer {
     if (row && row === this.row) return this.#agentFacts(row);
     this.row = row;
     const { name } = this.subject;
-    if (!row) return this.#head(`Agent ${name}`, null, null, "There is no such agent any more.");
+    if (!row) return this.#gone(`Agent ${name}`, null, "There is no such agent any more.");
     this.#head(row.name, row.id, row.state, row.reason);
     this.#actions(ofAgent(row), { agent: row.name });
     this.#agentFacts(row);
@@ -115,7 +128,7 @@ export class Drawer {
   #item(row, missionId) {
     if (row && row === this.row) return;
     this.row = row;
-    if (!row) return this.#head("Item", this.subject.id, null, "It is not among the missions that are shown.");
+    if (!row) return this.#gone("Item", this.subject.id, "It is not among the missions that are shown.");
     this.#head(`${row.source_ref} ${row.title}`, row.id, row.needs_person ? "needs_you" : row.status, row.reason, row.remedy);
     this.#actions(ofItem(row), { mission_id: missionId, item_id: row.id, name: row.source_ref });
     const others = this.town.missions.get(missionId)?.items ?? [];
@@ -123,52 +136,70 @@ export class Drawer {
     this.#facts([
       ["Agent", row.agent && this.#link(row.agent, { kind: "agent", name: row.agent })], ["Job", row.job],
       ["Task", row.task_id && this.#link(short(row.task_id), { kind: "task", id: row.task_id })],
-      ["Waits for", before.length && h("span", {}, before.flatMap((item, n) => [n ? ", " : "", this.#link(item.source_ref, { kind: "item", id: item.id, mission: missionId })]))],
-      ["Pull requests", row.pull_requests?.length && h("span", {}, row.pull_requests.flatMap((url, n) => [n ? ", " : "", outside(url)]))],
+      ["Waits for", before.length > 0 && h("span", {}, before.flatMap((item, n) => [n ? ", " : "", this.#link(item.source_ref, { kind: "item", id: item.id, mission: missionId })]))],
+      ["Pull requests", row.pull_requests?.length > 0 && h("span", {}, row.pull_requests.flatMap((url, n) => [n ? ", " : "", outside(url)]))],
     ]);
     this.#log(row.task_id ? path`/v1/tasks/${row.task_id}/log/stream` : null, row.task_id);
   }
 
-  // What agents wrote to people.
+  // What agents wrote to people. After an event about it the mailbox may hold others, and as many.
   #mail() {
     const { pending } = this.town.head.conductor;
     this.#head("Your mailbox", null, null, plural(pending, "message"));
-    this.#actions(pending ? ["message.acknowledge"] : [], {});
-    this.#whole("/v1/agents/conductor/inbox", pending, (box) => this.parts.text.replaceChildren(
-      h("ul", { class: "mail" }, box.messages.map((one) => h("li", {}, h("p", { class: "reason" }, label(one.type)), h("p", {}, one.text)))),
-    ));
+    const last = this.town.events.find((event) => event.agent_id === CONDUCTOR)?.id;
+    this.#whole("/v1/agents/conductor/inbox", `${pending} ${last}`, (box) => this.#letters(box));
+  }
+
+  // The button is about what is shown, whatever comes later.
+  #letters(box) {
+    const shown = [...box.messages, ...box.broken.map((one) => ({ ...one, type: "unreadable" }))];
+    const more = box.total + box.unreadable - shown.length;
+    this.#actions(shown.length ? ["message.acknowledge"] : [], { message_ids: shown.map((one) => one.id) });
+    if (!this.#differs("text", shown, more)) return;
+    const letter = (one) => h("li", {}, h("p", { class: "reason" }, label(one.type)), h("p", {}, one.text));
+    renew(this.parts.text, h("ul", { class: "mail" }, shown.map(letter)), more > 0 ? h("p", {}, `${more} more: shown when these are taken out.`) : "");
+  }
+
+  #gone(title, id, reason) {
+    this.#head(title, id, null, reason);
+    this.#actions([], {});
+    this.#facts([]);
+  }
+
+  // Each part is made anew only when it says something else: who is in it stays there.
+  #differs(part, ...said) {
+    const key = JSON.stringify(said);
+    const isOther = this.parts[part].said !== key;
+    this.parts[part].said = key;
+    return isOther;
   }
 
   #head(title, id, state, reason, remedy) {
     say(this.parts.title, title);
+    if (!this.#differs("state", id, state, reason, remedy)) return;
     const parts = [];
     if (state) parts.push(h("span", { class: `state ${tone(state)}` }, `${sign(state)} ${label(state)}`));
     if (id) parts.push(h("code", { title: id }, short(id)));
     if (reason) parts.push(h("span", { class: "reason" }, reason));
     if (remedy) parts.push(h("span", {}, helps(remedy)));
-    this.parts.state.replaceChildren(...parts);
+    renew(this.parts.state, ...parts);
   }
 
-  // Buttons are made anew only when they are others: the focus stays on the one that was pressed.
   #actions(names, target) {
-    const key = JSON.stringify([names, target]);
-    if (this.parts.act.dataset.key === key) return;
-    const held = this.parts.act.contains(document.activeElement) ? document.activeElement.dataset.action : null;
-    this.parts.act.dataset.key = key;
-    this.parts.act.replaceChildren(...names.map((name) => button(name, target)));
-    if (held) (this.parts.act.querySelector(`[data-action="${held}"]`) ?? this.parts.act.firstElementChild ?? this.parts.title).focus();
+    if (this.#differs("act", names, target)) renew(this.parts.act, ...names.map((name) => button(name, target)));
   }
 
   #facts(pairs) {
     const known = pairs.filter(([, value]) => value || value === 0);
-    const key = known.map(([name, value]) => `${name}=${value.textContent ?? value}`).join("\n");
-    if (this.parts.facts.said === key) return;
-    this.parts.facts.said = key;
-    this.parts.facts.replaceChildren(...known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    const rows = known.map(([id, value]) => ({ id, value, text: clean(value.textContent ?? value) }));
+    reconcile(this.parts.facts, rows, this.parts.facts.known, (row) => h("div", {}, h("dt", {}, row.id), h("dd")), (node, { value, text }) => {
+      if (node.lastElementChild.textContent !== text) renew(node.lastElementChild, value.nodeType ? value : text);
+    });
   }
 
   #texts(pairs) {
-    this.parts.text.replaceChildren(...pairs.filter(([, text]) => text).map(([name, text]) => h("details", { open: text.length < 600 }, h("summary", {}, name), h("pre", { class: "plain", tabindex: "0" }, text.slice(0, 20000)))));
+    if (!this.#differs("text", pairs)) return;
+    renew(this.parts.text, ...pairs.filter(([, text]) => text).map(([name, text]) => h("details", { open: text.length < 600 }, h("summary", {}, name), h("pre", { class: "plain", tabindex: "0" }, text.slice(0, 20000)))));
   }
 
   async #whole(from, mark, show) {
@@ -179,18 +210,21 @@ export class Drawer {
       const answer = await request("GET", from);
       if (this.subject === subject) show(answer);
     } catch (problem) {
-      if (this.subject === subject) this.parts.text.replaceChildren(h("p", { class: "bad" }, problem.message));
+      if (this.subject !== subject) return;
+      if (subject.kind === "mail") this.#actions([], {}); // what is not shown is not taken out
+      if (this.#differs("text", problem.message)) renew(this.parts.text, h("p", { class: "bad" }, problem.message));
     }
   }
 
   async #why(from, isOpen) {
-    if (!isOpen) return this.parts.why.replaceChildren();
+    if (!isOpen) return this.#differs("why", []) && renew(this.parts.why);
     if (performance.now() - this.askedWhy < WHY_MS) return;
     this.askedWhy = performance.now();
     const { subject } = this;
     const answer = await request("GET", from).catch(() => ({ reasons: [] }));
     if (this.subject !== subject) return;
-    this.parts.why.replaceChildren(...answer.reasons.map((reason) => h("li", {}, reason.text, " ", reason.remedy && helps(reason.remedy))));
+    if (!this.#differs("why", answer.reasons)) return;
+    renew(this.parts.why, ...answer.reasons.map((reason) => h("li", {}, reason.text, " ", reason.remedy && helps(reason.remedy))));
   }
 
   // One stream at a time; a new one when another run writes another log.
@@ -200,7 +234,7 @@ export class Drawer {
     this.logPath = key;
     this.log?.close();
     this.log = from ? new Log(from) : null;
-    this.parts.log.replaceChildren(h("h3", {}, "Log"), this.log ? this.log.node : h("p", { class: "empty" }, "Nothing has worked on it yet."));
+    renew(this.parts.log, h("h3", {}, "Log"), this.log ? this.log.node : h("p", { class: "empty" }, "Nothing has worked on it yet."));
     this.log?.open();
   }
 

@@ -11,7 +11,7 @@ onmessage = ({ data: { key, nodes, edges, direction, width, height } }) => {
   layout(graph);
   const { width: wide, height: high } = graph.graph();
   postMessage({
-    key, wide, high,
+    key, width, wide, high,
     nodes: nodes.map((id) => ({ id, x: graph.node(id).x, y: graph.node(id).y })),
     edges: graph.edges().map((edge) => ({ id: `${edge.v} ${edge.w}`, points: graph.edge(edge).points })),
   });

@@ -26,7 +26,13 @@ export class Log {
     this.follow = h("input", { type: "checkbox", id: "log-follow", checked: true });
     this.node = h("div", { class: "logbox" }, h("p", { class: "check" }, this.follow, h("label", { for: "log-follow" }, "Follow")), this.note, this.text);
     this.follow.addEventListener("change", () => this.#bottom());
-    this.text.addEventListener("wheel", (event) => event.deltaY < 0 && (this.follow.checked = false), { passive: true });
+    const leave = () => (this.follow.checked = false);
+    this.text.addEventListener("wheel", (event) => event.deltaY < 0 && leave(), { passive: true });
+    this.text.addEventListener("touchmove", leave, { passive: true });
+    this.text.addEventListener("keydown", (event) => {
+      if (["ArrowUp", "PageUp", "Home"].includes(event.key)) leave();
+      if (event.key === "End") this.follow.checked = true;
+    });
   }
 
   open() {

@@ -1,10 +1,10 @@
 // The page: what is known, its parts, and when each is drawn. At most once in a frame.
 
 import { onSignedOut } from "/page/api.js";
-import { onDone } from "/page/ask.js";
+import { dropLast, onDone } from "/page/ask.js";
 import { Agents } from "/page/agents.js";
 import { Board } from "/page/board.js";
-import { attribute, byId, say } from "/page/dom.js";
+import { attribute, byId, hide, say } from "/page/dom.js";
 import { Drawer } from "/page/drawer.js";
 import { Feed } from "/page/feed.js";
 import { listen } from "/page/keys.js";
@@ -69,7 +69,7 @@ function drawHead() {
   const { head } = town;
   say(byId("town"), head.town);
   const supervisor = head.supervisor.running ? "supervisor runs" : "no supervisor";
-  byId("mail").hidden = !head.conductor.pending;
+  hide(byId("mail"), !head.conductor.pending);
   say(byId("mail"), `${plural(head.conductor.pending, "message")} for you`);
   say(byId("facts"), [supervisor, plural(town.agents.size, "agent"), `${head.counts.running} running`, `${head.counts.assigned + head.counts.pending} waiting`].join(" · "));
 }
@@ -79,7 +79,7 @@ function onState(state, problem, wait) {
   attribute(byId("live"), "class", `live ${state}`);
   say(byId("live"), state === "live" ? "Live" : "Not connected");
   banner.hidden = state === "live";
-  if (state === "live") return;
+  if (state === "live") return signin.offerLeave();
   const what = problem && problem.status ? problem.message : "The connection to the town hall is lost.";
   const seen = town.head ? " What is shown may be old." : "";
   say(banner, `${what}${seen} Trying again in ${Math.max(1, Math.round(wait))} s.`);
@@ -95,6 +95,7 @@ function giveBack(subject) {
 
 function goTo(id, focus) {
   return () => {
+    if (byId("main").inert) drawer.close(); // it covers the page
     byId(id).scrollIntoView({ block: "start" });
     byId(id).focus({ preventScroll: true });
     focus?.();
@@ -104,16 +105,45 @@ function goTo(id, focus) {
 byId("mail").addEventListener("click", () => drawer.open({ kind: "mail" }));
 
 let typed = 0;
+let beforeFilter = null;
+byId("filter").addEventListener("focus", ({ relatedTarget }) => (beforeFilter = relatedTarget));
 byId("filter").addEventListener("input", () => {
   clearTimeout(typed);
-  typed = setTimeout(() => {
-    town.filter = byId("filter").value.trim().toLowerCase();
-    if (!town.head) return;
-    town.sort();
-    board.draw();
-    agents.draw();
-  }, 80);
+  typed = setTimeout(filter, 80);
 });
+
+function filter() {
+  clearTimeout(typed);
+  town.filter = byId("filter").value.trim().toLowerCase();
+  if (!town.head) return;
+  town.sort();
+  board.draw();
+  agents.draw();
+}
+
+// To what the filter has found.
+byId("filter").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+  event.preventDefault();
+  filter();
+  board.focus();
+  if (document.activeElement === byId("filter")) agents.focus();
+});
+
+// Out of the filter, which is empty then, to where one was.
+function leaveFilter() {
+  byId("filter").value = "";
+  filter();
+  if (beforeFilter?.isConnected) beforeFilter.focus();
+  if (document.activeElement === byId("filter")) byId("board").focus({ preventScroll: true });
+}
+
+function escape() {
+  if (document.querySelector("dialog[open]")) return; // it closes by itself
+  if (document.activeElement === byId("filter")) leaveFilter();
+  else if (document.activeElement.closest("#toasts") || !drawer.isOpen) dropLast();
+  else drawer.close();
+}
 
 listen({
   n: goTo("needs", () => byId("needs-list").querySelector("button")?.focus()),
@@ -121,19 +151,33 @@ listen({
   a: goTo("agents", () => agents.focus()),
   m: goTo("missions", () => byId("missions-list").querySelector(".box[tabindex='0']")?.focus()),
   e: goTo("events", () => byId("feed").focus()),
-  "/": () => byId("filter").focus(),
-  escape: () => (document.activeElement === byId("filter") ? byId("filter").blur() : document.querySelector("dialog[open]") || drawer.close()),
+  "/": () => {
+    if (byId("main").inert) drawer.close();
+    byId("filter").focus();
+  },
+  escape,
 });
 
 onDone(() => stream.wake());
-onSignedOut(() => signin.ask(() => stream.open()));
-addEventListener("resize", () => {
+onSignedOut(() => {
+  say(byId("live"), "Signed out");
+  signin.ask(() => stream.open());
+});
+addEventListener("resize", resized);
+let wide = 0; // of the page, which a drawer makes narrower
+new ResizeObserver(([{ contentRect: { width } }]) => {
+  if (width !== wide) resized();
+  wide = width;
+}).observe(byId("main"));
+
+function resized() {
   if (!town.head) return;
   agents.resized();
   agents.draw();
   board.draw();
   missions.draw();
-});
+}
+
 setInterval(() => {
   if (document.hidden || !town.head) return;
   needs.tick();

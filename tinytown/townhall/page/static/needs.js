@@ -2,7 +2,7 @@
 
 import { button } from "/page/ask.js";
 import { ACTIONS } from "/page/actions.js";
-import { byId, h, helps, reconcile, say } from "/page/dom.js";
+import { byId, h, helps, hide, reconcile, renew, say } from "/page/dom.js";
 import { plural, since, span } from "/page/words.js";
 
 const SHOWN = 12;
@@ -14,7 +14,7 @@ export class Needs {
     this.nodes = new Map();
     this.all = false;
     this.told = null;
-    this.more = h("button", { type: "button", class: "more", on: { click: () => this.#toggle() } }, "");
+    this.more = h("button", { type: "button", class: "more", hidden: true, on: { click: () => this.#toggle() } }, "");
     byId("needs-list").after(this.more);
   }
 
@@ -25,7 +25,7 @@ export class Needs {
     say(byId("needs-count"), rows.length || "");
     byId("needs-empty").hidden = rows.length > 0;
     byId("needs").classList.toggle("quiet", rows.length === 0);
-    this.more.hidden = rows.length <= SHOWN;
+    hide(this.more, rows.length <= SHOWN);
     say(this.more, this.all ? "Show fewer" : `Show all ${rows.length}`);
     this.#announce(rows);
   }
@@ -70,12 +70,13 @@ export class Needs {
     if (node.key === key) return;
     node.key = key;
     const target = { ...row, name: row.title };
-    const open = row.item_id || row.task_id || row.agent;
-    act.replaceChildren(
+    const isMail = row.kind === "mail"; // it is taken out where all of it is read
+    const open = isMail || row.item_id || row.task_id || row.agent;
+    renew(act,
       ...(row.remedy ? [helps(row.remedy)] : []),
-      ...row.actions.filter((name) => ACTIONS[name]).map((name) => button(name, target)),
-      ...(row.kind === "mail" && row.agent ? [button("message.send", target, "Answer")] : []),
-      ...(open ? [h("button", { type: "button", on: { click: () => this.open(subject(row)) } }, "Open")] : []),
+      ...row.actions.filter((name) => ACTIONS[name] && !isMail).map((name) => button(name, target)),
+      ...(isMail && row.agent ? [button("message.send", target, "Answer")] : []),
+      ...(open ? [h("button", { type: "button", on: { click: () => this.open(subject(row)) } }, isMail ? "Read" : "Open")] : []),
     );
   }
 
@@ -86,6 +87,7 @@ export class Needs {
 }
 
 function subject(row) {
+  if (row.kind === "mail") return { kind: "mail" };
   if (row.item_id) return { kind: "item", id: row.item_id, mission: row.mission_id };
   if (row.task_id) return { kind: "task", id: row.task_id };
   return { kind: "agent", name: row.agent };

@@ -1,7 +1,7 @@
 // Who comes in: by a key, or by the code of a one-time link that `tt web` prints (behind the #, which no server sees).
 
 import { request } from "/page/api.js";
-import { explained } from "/page/ask.js";
+import { explained, failed } from "/page/ask.js";
 import { byId, command, h } from "/page/dom.js";
 
 // Sign in with the code of the address, if there is one. Returns the problem, or null.
@@ -29,20 +29,41 @@ export function ask(onIn, problem = null) {
     h("p", {}, h("label", { for: "signin-key" }, "Key"), key), outcome, h("p", { class: "buttons" }, submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    submit.disabled = true;
     try {
       await request("POST", "/session", { key: key.value }, { quiet: true });
+      dialog.onclose = null;
       dialog.close();
       onIn();
     } catch (refused) {
       outcome.replaceChildren(...explained(refused));
       key.select();
-    } finally {
-      submit.disabled = false;
     }
   });
-  dialog.addEventListener("cancel", (event) => event.preventDefault(), { once: false });
+  const show = () => {
+    dialog.showModal();
+    key.focus();
+  };
+  dialog.oncancel = (event) => event.preventDefault();
+  dialog.onclose = show; // a browser closes it at a second Escape, whatever the page says
   dialog.replaceChildren(form);
-  dialog.showModal();
-  key.focus();
+  show();
+}
+
+// Who is signed in can sign out; nobody is where the town hall asks for nothing.
+export async function offerLeave() {
+  const out = byId("signout");
+  if (out.onclick) return;
+  const seen = await request("GET", "/session", undefined, { quiet: true }).catch(() => null);
+  if (!seen || out.onclick) return;
+  const { mode, principal } = seen;
+  out.hidden = mode === "none";
+  out.title = `Signed in: ${principal}`;
+  out.onclick = async () => {
+    try {
+      await request("DELETE", "/session", undefined, { quiet: true });
+      location.reload(); // nothing of the town stays on the screen
+    } catch (problem) {
+      failed(problem);
+    }
+  };
 }

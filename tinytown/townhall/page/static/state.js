@@ -31,7 +31,7 @@ export class Town {
     const changed = new Set(["head"]);
     if (answer.full) {
       for (const part of PARTS) this[part].clear();
-      PARTS.forEach((part) => changed.add(part));
+      for (const part of [...PARTS, "events"]) changed.add(part);
     }
     for (const part of PARTS) {
       const gone = answer.gone?.[part] ?? [];
