@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_outlives_the_session() -> Iterator[None]:
     processes.become_subreaper()
+    warm.begin()
     yield
     warm.stop()
     lines = leftovers.left_over(set()) + leftovers.strangers(os.environ[leftovers.MARK])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from tests.support.cli import Tt
 from tests.support.waiting import wait_until
 from tinytown.domain.agent import BY_PROGRAM
 from tinytown.domain.states import AgentState
-from tinytown.town import Town
+from tinytown.town import Town, open_town
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,12 @@ def living(made: Tt) -> Iterator[Tt]:
 
 def state_of(tt: Tt, name: str = "backend") -> str:
     return str(next(a["state"] for a in tt.ok("list", "--json").json if a["name"] == name))
+
+
+def somebody_waits(tt: Tt) -> bool:
+    """Whether a command is blocked in reading the town's events."""
+    with contextlib.closing(open_town(str(tt.cwd)).store) as store:
+        return any(client["cmd"] == "xread" and "b" in client["flags"] for client in store.redis.client_list())
 
 
 @pytest.mark.slow
@@ -73,7 +80,7 @@ def test_wait_for_a_task(living: Tt) -> None:
     ran = living.fails("wait", short, "--timeout", "0.2", code=124)
     assert f"Task {short} did not end within 0.2 s (" in ran.err
     with living.running("wait", task["id"]) as waiter:
-        wait_until(lambda: state_of(living) == "working", 10, "the round to begin")
+        wait_until(lambda: state_of(living) == "working" and somebody_waits(living), 10, "the round, and the wait")
         waiter.send_signal(signal.SIGINT)
         assert waiter.wait(10) == 130
         assert waiter.stderr is not None

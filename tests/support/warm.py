@@ -31,7 +31,7 @@ from tests.support import leftovers
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MOST_BYTES = 100_000  # of a request
-READ_AT_START = ("PYTHON", "LC_", "LANG")  # by the interpreter: a command with others of these starts by itself
+READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_")  # once, at a start: a command with others of these starts by itself
 MODULES = {"tt": "tinytown.cli", "townhall": "tinytown.cli.townhall"}  # program -> where its `main` is
 LEFT_OUT = {  # not loaded by the process that forks: libraries that only single commands need
     "tt": ("tinytown.__main__", "tinytown.townhall", "tinytown.cli.top", "tinytown.cli.townhall", "tinytown.github"),
@@ -98,14 +98,14 @@ class Warm:
         self.name = name
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket
-        self._at_start: dict[str, str] = {}
+        self.env: dict[str, str] = {}  # of its start
 
     def start(self, args: list[str], cwd: Path, env: Mapping[str, str], out: int, err: int) -> Process:
         """Start it with these descriptors and nothing on stdin. Raises NotWarm when nothing was done."""
         if self._process is None:
             self._start()
         request = json.dumps({"argv": [str(BIN / self.name), *args], "cwd": str(cwd), "env": dict(env)}).encode()
-        if len(request) > MOST_BYTES or _read_at_start(env) != self._at_start or not cwd.is_dir():
+        if len(request) > MOST_BYTES or _read_at_start(env) != _read_at_start(self.env) or not cwd.is_dir():
             raise NotWarm
         answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -136,14 +136,20 @@ class Warm:
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._at_start = _read_at_start(os.environ)
         with theirs:
             argv = [sys.executable, "-m", __name__, self.name, str(theirs.fileno())]
-            self._process = subprocess.Popen(argv, cwd=ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            fds = [theirs.fileno()]
+            self._process = subprocess.Popen(argv, cwd=ROOT, env=self.env, pass_fds=fds, stdin=subprocess.DEVNULL)
         leftovers.KNOWN.add(self._process.pid)
 
 
 TT, TOWNHALL = Warm("tt"), Warm("townhall")
+
+
+def begin() -> None:
+    """Note the environment that they start with; a test may have changed it when the first command comes."""
+    for warm in (TT, TOWNHALL):
+        warm.env = dict(os.environ)
 
 
 def stop() -> None:
