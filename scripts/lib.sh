@@ -13,6 +13,20 @@ die() { # MESSAGE [REMEDY]
     exit 1
 }
 
+# For a script that takes one option or none: with --help its head is shown, and nothing is done; another is refused.
+takes() { # OPTION-OR-NOTHING ARGUMENTS...
+    local known=$1
+    shift
+    case ${1-} in
+        '' | "$known") ;;
+        -h | --help)
+            sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$0"
+            exit
+            ;;
+        *) die "unknown option: $1" "Use: scripts/${0##*/}${known:+ [$known]}" ;;
+    esac
+}
+
 now_ms() {
     local now=${EPOCHREALTIME:-$SECONDS.000000} # bash before 5.0 counts whole seconds
     now=${now/[.,]/}

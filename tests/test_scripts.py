@@ -86,6 +86,29 @@ def test_setup_explains_itself() -> None:
     assert refused.stderr == "Error: unknown option: --wrong\nUse: scripts/setup [--dev]\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("commands", "[--check]"),
+        ("mcp_tools", "[--check]"),
+        ("openapi", "[--check]"),
+        ("picture", ""),
+        ("screenshots", ""),
+    ],
+)
+def test_writers_explain_themselves(name: str, option: str) -> None:
+    """--help writes nothing; a slip of the keyboard neither."""
+    script = ROOT / "scripts" / name
+    told = subprocess.run([script, "--help"], capture_output=True, text=True, check=False)
+    refused = subprocess.run([script, "--chek"], capture_output=True, text=True, check=False)
+
+    first = script.read_text().splitlines()[1].removeprefix("# ")
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{first}\n", "")
+    use = f"Use: scripts/{name} {option}".rstrip()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Error: unknown option: --chek\n{use}\n"
+
+
 def test_setup_names_the_python_it_needs(checkout: Path, bare_path: Path) -> None:
     """With only an older Python on PATH, setup says which one is needed and makes no .venv."""
     put_program(bare_path, "python3", "echo 3.9.2\n")

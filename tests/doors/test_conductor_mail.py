@@ -18,9 +18,11 @@ pytestmark = pytest.mark.slow
 BOX = ids.SUPERVISOR_ID
 
 
-def put(town: Town, text: str, sender: str = BOX, *, urgent: bool = False) -> Message:
+def put(town: Town, text: str, sender: str = BOX, *, kind: str = "informational", urgent: bool = False) -> Message:
     priority = Priority.URGENT if urgent else Priority.NORMAL
-    made = Message(ids.new_id(), sender, BOX, "informational", {"summary": text}, priority, clock.stamp())
+    made = Message(
+        ids.new_id(), sender, BOX, kind, {"question" if kind == "query" else "summary": text}, priority, clock.stamp()
+    )
     change(town.store, lambda tx: tx.put(BOX, made))
     return made
 
@@ -46,6 +48,16 @@ def test_it_is_shown_in_full(tt: Tt, town: Town) -> None:
     assert lines[9:] == ["   unreadable", "      not a message"]
     assert ran.err == "Take them out of the mailbox with: tt inbox conductor --ack-all\n"
     assert tt.ok("inbox", "supervisor").out.splitlines()[0] == lines[0]
+
+
+def test_a_question_says_how_it_is_answered(tt: Tt, town: Town) -> None:
+    """One of an agent's; a mission's names its own command."""
+    agent = towns.register(town, "backend")
+    for sender in (BOX, agent.id):
+        put(town, "which port?", sender, kind="query")
+        hints = tt.ok("inbox", "conductor").complaint
+        wanted = ["Answer a question with: tt send AGENT 'TEXT'"] if sender == agent.id else []
+        assert hints == [*wanted, "Take them out of the mailbox with: tt inbox conductor --ack-all"]
 
 
 def test_it_is_acknowledged(tt: Tt, town: Town) -> None:

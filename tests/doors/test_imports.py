@@ -10,6 +10,8 @@ import pytest
 from tests.support import town as towns
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 DUMP = (
     "import sys; from tinytown.cli import root, run; code = run(root(), sys.argv[1:]); "
     "sys.stderr.write('\\n'.join(sorted(sys.modules))); sys.exit(code)"

@@ -16,6 +16,8 @@ from tinytown.errors import ConfigInvalid, Forbidden, Invalid, NotInitialized, T
 from tinytown.services import registry, settings
 from tinytown.services.plan import entries, toml_file
 
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 2.0
 REFUSALS = (ConfigInvalid, Invalid, Forbidden)
 LONGEST = 700

@@ -25,6 +25,8 @@ from tinytown.model_cli.prompt import render
 from tinytown.services.settlement import Round, settle
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["stubborn"]
 
 KINDS = (OutcomeKind.OK, OutcomeKind.OK, OutcomeKind.KILLED, OutcomeKind.NEEDS_INPUT, OutcomeKind.STOPPED)
@@ -99,7 +101,6 @@ def _work_off(rng: random.Random, town: Town, agent: Agent) -> None:
     raise AssertionError("its mail has no end")
 
 
-@pytest.mark.slow
 def test_a_running_town(tmp_path: Path, stubborn: Path) -> None:
     """Real actors: the same processes go on, every unreadable text is kept, good mail and other agents are served."""
     with RunningTown(tmp_path / "town", stubborn) as town:

@@ -24,6 +24,8 @@ from tinytown.model_cli.formats import READERS, classify, reader
 from tinytown.model_cli.output import Output
 from tinytown.processes import cpu_and_memory
 
+pytestmark = pytest.mark.slow
+
 RECORDS: list[dict[str, Any]] = [
     {"type": "system", "subtype": "init", "session_id": "s-1", "tools": []},
     {"type": "assistant", "message": {"content": [{"type": "text", "text": "I did it."}]}},
@@ -172,7 +174,6 @@ FLOODS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", FLOODS)
 def test_floods(what: str, tmp_path: Path) -> None:
     """Ten megabytes of the worst cost every reader seconds at most, and no memory that grows with them."""

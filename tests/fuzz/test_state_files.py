@@ -24,6 +24,8 @@ from tinytown.store.inboxes import read_dead_letter
 from tinytown.store.tasks import read_task
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 TASK = make_task(
     TaskState.ASSIGNED, tags=["a", "plan:x"], depends_on=["y"], assigned_to="a", planned_agent="b", result="r"
 )

@@ -17,6 +17,8 @@ from tests.support.github.server import GitHub
 from tinytown.domain.pull_request import Answer, Failure, Issue, Look, PullRequest
 from tinytown.github.lines import MergeRequest, Question, decode_answer, encode_question
 
+pytestmark = pytest.mark.slow
+
 
 class Worker:
     """The process, and a conversation with it."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests.missions.simulation import World
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = 10
 SEEDS = int(os.environ.get("MISSION_SEEDS", "60"))
 FIRST = int(os.environ.get("MISSION_FIRST", "0"))

@@ -324,6 +324,14 @@ def test_the_backlog_without_takers(town: Town) -> None:
     manual.store.close()
 
 
+def test_a_tag_is_no_part_of_a_command_unless_a_role_may_have_that_name(town: Town) -> None:
+    """Whoever writes a tag, a model for one, writes no command that a person copies into a shell."""
+    odd = backlog.add(town, "x", ["$(touch pwned)", "--all", "api"], PERSON)
+    only_odd = backlog.add(town, "x", ["; rm -r ."], PERSON)
+    assert first(town, odd.id)[1] == "tt spawn NAME --role api"
+    assert first(town, only_odd.id)[1] == f"tt backlog claim {only_odd.id[:8]} AGENT"
+
+
 def test_the_tag_of_a_plan_is_no_role(town: Town) -> None:
     """Nobody is told to spawn an agent for it."""
     task = backlog.add(town, "x", ["plan:a"], PERSON)

@@ -26,7 +26,7 @@ from tinytown.town import Town, open_town
 PROGRAM = Path(sys.executable).parent / "townhall"
 START_S = 20.0
 ANSWER_S = 20.0
-_URL = re.compile(r"https?://\S+:\d+\S*")
+_URL = re.compile(r"https?://\S+:\d+")
 
 
 def make_town(server: TestRedis, root: Path, database: int = 1, **tables: Any) -> Town:

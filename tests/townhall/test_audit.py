@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     AuditLog(tmp_path).write(status=200)
     AuditLog(tmp_path / "missing").write(status=200)
     assert (tmp_path / "elsewhere").read_text() == ""
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(small_disk: Path) -> None:
+    """The disk was full in the middle of a line: with room again each line is whole, and the torn one is apart."""
+    log = AuditLog(small_disk)
+    for number in range(100):
+        log.write(number=number, verb="x" * 300)
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    AuditLog(small_disk).write(number=100)
+    log.write(number=101)
+    lines = log.path.read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines[-2:]] == [100, 101]
+    assert [json.loads(line)["number"] for line in lines[:-3]] == list(range(len(lines) - 3))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from tests.support.town import register
 from tests.support.townhall import TownHall
 from tests.support.waiting import wait_until
+from tinytown.errors import Unavailable
+from tinytown.files import write_atomic
 from tinytown.town import Town
+from tinytown.townhall.hall import Hall
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +53,17 @@ def test_who_waits_is_told_that_it_leaves(town: Town, hall: TownHall) -> None:
 def test_a_module_shares_one(shared_http: httpx2.Client) -> None:
     """The shared town hall answers."""
     assert shared_http.get("/v1/agents").json() == {"agents": [], "count": 0}
+
+
+def test_a_disk_that_is_full_is_no_riddle(town: Town, small_disk: Path) -> None:
+    """What a verb could not write is told in the town's words, over HTTP and over MCP alike."""
+
+    async def ask() -> None:
+        hall = Hall(town)
+        try:
+            await hall.run(lambda _town: write_atomic(small_disk / "server.json", "x" * 100_000))
+        finally:
+            hall.close()
+
+    with pytest.raises(Unavailable, match="No space left on device"):
+        asyncio.run(ask())

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tinytown.townhall.mcp import prompts, resources
 from tinytown.townhall.mcp.http import BODY_MOST, IDLE_S, SESSIONS_MOST
 from tinytown.townhall.mcp.subscriptions import STREAMS_MOST, URIS_MOST
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "mcp.md").read_text("utf-8")

@@ -127,6 +127,17 @@ def test_garbage_is_refused(open_door: TownHall, body: bytes, status: int, heade
     assert asking(http, request(1, "tools/list")).status_code == 200
 
 
+def test_a_message_that_does_not_come_is_not_waited_for(open_hall: OpenHall) -> None:
+    """Who says that there is one and sends none, or a part, is answered 408 within request_timeout_ms."""
+    hall = open_hall("--sse", command="mcp-http", townhall={"request_timeout_ms": 1000})
+    said = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    for path in ("/mcp", "/", "/messages/?session_id=0123456789abcdef0123456789abcdef"):
+        with socket.create_connection(("127.0.0.1", hall.port), timeout=10) as visitor:
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{said}Content-Length: 10\r\n\r\n"
+            visitor.sendall(head.encode() + b"{")
+            assert visitor.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
 @pytest.mark.parametrize("path", ["/", "/mcp", "/sse", "/messages/?session_id=0123456789abcdef0123456789abcdef"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_without_a_key_nothing_is_answered(keyed: TownHall, path: str, method: str) -> None:
@@ -260,7 +271,7 @@ def test_it_says_who_gives_tokens(open_hall: OpenHall) -> None:
         for path in (where, where.removesuffix("/mcp")):
             told = http.get(path).json()
             assert told["resource"] == f"{door.url}/mcp"
-            assert [url.rstrip("/") for url in told["authorization_servers"]] == [issuer.url.rstrip("/")]
+            assert told["authorization_servers"] == [issuer.url]
             assert "town.write" in told["scopes_supported"]
         token = issuer.token(scope="town.read")
         with connected(over_http(door.url, {"Authorization": f"Bearer {token}"})) as host:

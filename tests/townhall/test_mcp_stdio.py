@@ -88,6 +88,19 @@ def test_garbage_is_no_end(start: Start) -> None:
     assert "Traceback" not in pipe.said
 
 
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None, 1.5])
+def test_odd_names_and_ids_are_no_end(start: Start, odd: Any) -> None:
+    """Of a call that is to be cancelled, and of a tool."""
+    pipe = start()
+    pipe.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": odd}})
+    pipe.send(request(1, "tools/call", name=odd, arguments={}))
+    assert pipe.answer()["error"]["code"] == -32602
+    pipe.send(call(2, "agent.list"))
+    assert data(pipe.answer())["count"] == 0
+    assert pipe.end() == (0, [])
+    assert "Traceback" not in pipe.said
+
+
 def test_arguments_that_are_none(start: Start) -> None:
     """An error in the answer, and the next call is answered."""
     pipe = start()

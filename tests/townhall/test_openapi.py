@@ -26,6 +26,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_current() -> None:
     """docs/openapi/townhall-v1.yaml and the table in docs/townhall.md are what scripts/openapi writes."""
     done = subprocess.run(

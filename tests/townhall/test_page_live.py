@@ -95,6 +95,21 @@ def test_the_whole_town_is_shown_and_followed(town: Town, hall: TownHall, open_p
     tasks.cancel(town, parked.id, "not now", Caller())
     in_column(page, "done", "cancelled: not now")
     assert page.locator("#feed li", has_text="task cancelled").first.is_visible()
+    whose = page.locator("#feed li", has_text="assigned to 'ann'").first
+    assert whose.locator(".who").inner_text() == "ann"
+
+
+def test_each_command_of_a_remedy_is_copied_by_itself(hall: TownHall, open_page: OpenPage) -> None:
+    """Words stay words, and what is no command has no button."""
+    page = open_page(hall)
+    script = """async text => { const { helps } = await import('/page/dom.js');
+        const made = helps(text);
+        return made.nodeType ? [...made.querySelectorAll('code')].map(e => e.textContent) : []; }"""
+    both = "tt mission approve 4a, or tt mission reject 4a --reason ..."
+    assert page.evaluate(script, both) == ["tt mission approve 4a", "tt mission reject 4a --reason ..."]
+    assert page.evaluate(script, "give access to it, or tt mission cancel 4a") == ["tt mission cancel 4a"]
+    assert page.evaluate(script, "See the tasks with: tt task list") == ["tt task list"]
+    assert page.evaluate(script, "Use a new key.") == []
 
 
 def test_hostile_text_is_text(town: Town, hall: TownHall, open_page: OpenPage) -> None:

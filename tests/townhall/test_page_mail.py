@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,6 +111,27 @@ def test_more_than_a_screen(town: Town, hall: TownHall, open_page: OpenPage) -> 
     page.locator(".toast", has_text="100 messages taken out. 3 messages are left.").wait_for()
     wait_until(lambda: letters(page).count() == 3)
     assert left(town) == ["letter 100", "letter 101", "letter 102"]
+
+
+def test_who_wrote_it_and_when(town: Town, hall: TownHall, open_page: OpenPage) -> None:
+    """An agent's question can be answered where it is read; a message of nobody's has no such button."""
+    register(town, "ann")
+    register(town, "bob")
+    put(town, "by the way")
+    put(town, "which port?", "query", "ann")
+    put(town, "which host?", "query", "bob")
+    page = open_page(hall)
+    opened(page, 3)
+    first, *questions = letters(page).all()
+    assert re.fullmatch(r"informational, \d\d:\d\d:\d\d", first.locator(".reason").inner_text())
+    assert re.fullmatch(r"query from bob, \d\d:\d\d:\d\d", questions[1].locator(".reason").inner_text())
+    assert first.get_by_role("button").count() == 0
+    questions[1].get_by_role("button", name="Answer").click()
+    page.locator("#ask-title", has_text="'bob'").wait_for()
+    page.locator("#ask textarea").fill("ours")
+    page.keyboard.press("Control+Enter")
+    page.locator(".toast", has_text="'bob'").wait_for()
+    assert [message.text for message in messages.mailbox(town, "bob").messages] == ["ours"]
 
 
 def test_a_question_is_read_before_it_is_taken_out(town: Town, hall: TownHall, open_page: OpenPage) -> None:

@@ -44,7 +44,10 @@ def test_the_link_lets_in_once(open_hall: OpenHall) -> None:
     assert http.get("/page/state").status_code == 401
     assert http.post("/session", json={"code": code}).status_code == 200
     assert http.get("/page/state", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
-    assert httpx2.post(f"{hall.url}/session", json={"code": code}, trust_env=False).status_code == 401
+    again = httpx2.post(f"{hall.url}/session", json={"code": code}, trust_env=False)
+    assert again.status_code == 401
+    assert again.json()["detail"] == "This link was used already, or is too old."
+    assert again.json()["remedy"] == "Make a new one: tt web"
 
 
 def test_a_browser_is_led_by_a_file_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -89,7 +90,17 @@ def test_errors_are_problem_documents(shared_http: httpx2.Client, method: str, p
 def test_a_405_says_what_is_allowed(shared_http: httpx2.Client) -> None:
     """As HTTP asks for."""
     assert shared_http.put("/v1/recover").headers["allow"] == "POST"
-    assert shared_http.put("/v1/agents").headers["allow"] == "GET, POST"
+    answer = shared_http.put("/v1/agents")
+    assert answer.headers["allow"] == "GET, POST"
+    assert answer.json()["remedy"] == "Allowed here: GET, POST"
+
+
+def test_what_a_newcomer_forgets(shared_http: httpx2.Client) -> None:
+    """Curl sends no JSON by itself, and nobody knows every path: the answer says what helps."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    sent = problem(shared_http.post("/v1/tasks/assign", content=b"{}", headers=form), 415)
+    assert sent["remedy"] == "Send it with a header: Content-Type: application/json"
+    assert problem(shared_http.get("/v1/nothing"), 404)["remedy"] == "All that there is: GET /openapi.json"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,20 @@ def test_a_body_may_have_a_million_bytes(shared_http: httpx2.Client) -> None:
     problem(shared_http.post("/v1/backlog", content=b" " * 1_000_001, headers=headers), 413)
     blocks = (b" " * 100_000 for _ in range(11))
     problem(shared_http.post("/v1/backlog", content=blocks, headers=headers), 413)
+
+
+def test_a_body_longer_than_was_said_is_too_long(shared_hall: TownHall) -> None:
+    """Where it comes in chunks, its Content-Length is whatever somebody wrote there: what comes is counted."""
+    with socket.create_connection(("127.0.0.1", shared_hall.port), timeout=10) as visitor:
+        visitor.sendall(
+            b"POST /v1/backlog HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + b"186A0\r\n" + b" " * 100_000 + b"\r\n"
+        )
+        with contextlib.suppress(OSError):  # it need not listen to the end
+            for _ in range(10):
+                visitor.sendall(b"186A0\r\n" + b" " * 100_000 + b"\r\n")
+            visitor.sendall(b"0\r\n\r\n")
+        assert visitor.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(open_hall: OpenHall) -> None:

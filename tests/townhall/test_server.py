@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from tests.support.waiting import wait_until
-from tinytown.townhall.server import Protocol
+from tinytown.townhall.server import FILES, Listener, Protocol, tuned
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -29,9 +30,14 @@ async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def address() -> Iterator[tuple[str, int]]:
+def listener() -> Listener:
+    """A socket as the town hall has it."""
+    return tuned(socket.create_server(("127.0.0.1", 0)))
+
+
+@pytest.fixture
+def address(listener: Listener) -> Iterator[tuple[str, int]]:
     """Where a server with this protocol listens."""
-    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(answer, http=Hasty, lifespan="off", log_level="error"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
@@ -71,3 +77,19 @@ def test_who_asks_in_time_stays(address: tuple[str, int]) -> None:
             visitor.recv(1)
         visitor.sendall(REQUEST)
         assert visitor.recv(4096).startswith(b"HTTP/1.1 204")
+
+
+def test_connections_take_no_files_from_the_town(address: tuple[str, int], listener: Listener) -> None:
+    """One too many is closed at once; those that are open, and those that come when there is room, are answered."""
+    with socket.create_connection(address, timeout=10) as first:
+        first.sendall(REQUEST)
+        assert first.recv(4096).startswith(b"HTTP/1.1 204")
+        listener.most = listener.fileno()
+        with socket.create_connection(address, timeout=10) as another, contextlib.suppress(ConnectionResetError):
+            assert another.recv(1) == b""
+        first.sendall(REQUEST)
+        assert first.recv(4096).startswith(b"HTTP/1.1 204")
+        listener.most = FILES
+        with socket.create_connection(address, timeout=10) as later:
+            later.sendall(REQUEST)
+            assert later.recv(4096).startswith(b"HTTP/1.1 204")

@@ -9,18 +9,18 @@ import sys
 
 import click
 
-from tinytown.cli.base import Entry, LazyGroup, leave, run
+from tinytown.cli.base import Entry, LazyGroup, leave, run, version
 
 TABLE: dict[str, Entry] = {
     "init": Entry("towns", "init", "Make a town here: settings, folders, Redis.", "Town"),
     "start": Entry("towns", "start", "Start Redis and keep a connection open until Ctrl-C.", "Town"),
     "stop": Entry("towns", "stop", "Ask all agents to stop; --all also ends supervisor and Redis.", "Town"),
     "status": Entry("status", "status", "Show the town: Redis, supervisor, agents, mail, tasks.", "Town"),
-    "top": Entry("top", "top", "Look at the town live: what needs you, agents, missions, events.", "Town"),
+    "top": Entry("top", "top", "Look at the town live: what needs you, agents, missions.", "Town"),
     "web": Entry("web", "web", "Open the town's page in a browser; the link lets in once.", "Town"),
     "supervise": Entry("supervision", "supervise", "Run the supervisor, which keeps the agents alive.", "Town"),
     "service": Entry("service", "service", "Run the supervisor as a service of systemd.", "Town"),
-    "doctor": Entry("doctor", "doctor", "Check everything a town needs, with the remedy for what is broken.", "Town"),
+    "doctor": Entry("doctor", "doctor", "Check everything a town needs; say what helps.", "Town"),
     "events": Entry("events", "events", "Show what happened, or follow it as it happens.", "Town"),
     "history": Entry("events", "history", "Show the history of an agent or a task.", "Town"),
     "config": Entry("config", "config", "Show settings and where each comes from, or set a global one.", "Town"),
@@ -64,14 +64,6 @@ FORMER: dict[str, Entry] = {
 }
 
 
-def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's signature
-    if wanted and not ctx.resilient_parsing:
-        from tinytown import __version__  # noqa: PLC0415  one command in a thousand
-
-        click.echo(f"tt {__version__}")
-        ctx.exit()
-
-
 def root() -> LazyGroup:
     """The `tt` command."""
     return LazyGroup(
@@ -81,7 +73,7 @@ def root() -> LazyGroup:
         help="Tinytown: several AI coding CLIs on one project, supervised and fed with work.",
         params=[
             click.Option(
-                ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=version,
                 help="Show the version and leave.",
             )
         ],

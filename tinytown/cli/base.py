@@ -144,6 +144,15 @@ def group(*, examples: str) -> Callable[[Callable[..., Any]], Group]:
     return click.group(cls=Group, examples=examples)
 
 
+def version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's signature
+    """The callback of `--version`: print it and leave."""
+    if wanted and not ctx.resilient_parsing:
+        from tinytown import __version__  # noqa: PLC0415  one command in a thousand
+
+        click.echo(f"{ctx.info_name} {__version__}")
+        ctx.exit()
+
+
 json_option = functools.partial(click.option, "--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
@@ -186,7 +195,7 @@ def run(root: click.Command, args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  the last stop of every error
         from tinytown.cli.failures import report  # noqa: PLC0415  only an error needs it
 
-        return report(error, verbose=verbose)
+        return report(error, verbose=verbose, program=root.name or "tt")
     return 0
 
 

@@ -17,8 +17,8 @@ EXIT_TIMED_OUT = 124
 LONGEST = 2000  # characters of a line: somebody may have given a whole file as a name
 
 
-def report(error: Exception, *, verbose: bool) -> int:
-    """Say it on stderr; returns the exit code."""
+def report(error: Exception, *, verbose: bool, program: str = "tt") -> int:
+    """Say it on stderr; returns the exit code. `program`: whose help is named when no command is known yet."""
     if isinstance(error, BrokenPipeError):
         _close_stdout()
         return EXIT_BROKEN_PIPE
@@ -29,7 +29,7 @@ def report(error: Exception, *, verbose: bool) -> int:
         click.echo(error.message, err=True)
         return EXIT_USAGE
     if isinstance(error, click.UsageError):
-        path = error.ctx.command_path if error.ctx is not None else "tt"
+        path = error.ctx.command_path if error.ctx is not None else program
         _say(error.format_message().replace("\n", " "), f"Try '{path} --help' for help.")
         return EXIT_USAGE
     if isinstance(error, click.ClickException):

@@ -90,6 +90,7 @@ def tasks(*, as_json: bool) -> None:
 
 
 def _show_one(town: Town, reference: str, *, ack_all: bool, as_json: bool) -> None:
+    from tinytown import ids  # noqa: PLC0415  not for --help
     from tinytown.services import messages, previews  # noqa: PLC0415  not for --help
 
     box = messages.mailbox(town, reference)
@@ -106,6 +107,8 @@ def _show_one(town: Town, reference: str, *, ack_all: bool, as_json: bool) -> No
         render.flush()  # what could not be shown is not acknowledged
         render.talk(f"Acknowledged {messages.acknowledge(town, box)} message(s).")
     elif box.state is None and _total(box):
+        if any(message.type == "query" and message.sender != ids.SUPERVISOR_ID for message in box.messages):
+            render.talk("Answer a question with: tt send AGENT 'TEXT'")
         render.talk("Take them out of the mailbox with: tt inbox conductor --ack-all")
 
 

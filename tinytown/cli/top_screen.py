@@ -211,7 +211,7 @@ class Top(App[int]):
 
     def _status(self) -> tuple[str, str]:
         if self.confirming is not None:
-            return f"{self.confirming.confirms}  y: yes, any other key: no", "yellow"
+            return self.confirming.confirms or "", "yellow"
         if self.asking is not None:
             return f"{self.asking.asks}  (Enter: do it, Esc: do not)", "yellow"
         if self.said is not None:
@@ -222,7 +222,9 @@ class Top(App[int]):
     def _hints(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         if self.pager is not None:
             return top_text.pager_hints(len(self.pager.sources) > 1), []
-        if self.asking is not None or self.confirming is not None:
+        if self.confirming is not None:
+            return [("y:", "yes"), ("any other key:", "no")], []
+        if self.asking is not None:
             return [], []
         return (top_text.hints(self.view.chosen), top_text.always(self.view)) if self.view else ([], [("q", "quit")])
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from tinytown.cli import base, render
 from tinytown.errors import Unavailable
 
-_bind = click.option("--bind", metavar="ADDRESS", help="Listen there; else [townhall] bind.")
-_port = click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Listen on this port; 0: any free one.")
+_bind = click.option("--bind", metavar="ADDRESS", help="Listen there; else [townhall] bind (127.0.0.1).")
+
+
+def _port(setting: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    text = f"Listen on this port, 0: any free one; else [townhall] {setting}."
+    return click.option("--port", type=click.IntRange(0, 65535), metavar="N", help=text)
+
+
+_rest_port, _mcp_port = _port("rest_port (8787)"), _port("mcp_port (8788)")
 
 
 @click.group(
@@ -20,19 +29,25 @@ _port = click.option("--port", type=click.IntRange(0, 65535), metavar="N", help=
     examples="townhall\ntownhall rest --port 9000\ntownhall --town ~/shop mcp-stdio\ntownhall mcp-http --port 8788",
 )
 @_bind
-@_port
+@_rest_port
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=base.version,
+    help="Show the version and leave.",
+)  # fmt: skip
 @click.pass_context
 def townhall(ctx: click.Context, bind: str | None, port: int | None) -> None:
     """Serve a town to scripts, phones, editors and AI tools. Without a command: rest."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(rest, bind=bind, port=port)
     elif bind is not None or port is not None:
+        if ctx.invoked_subcommand == mcp_stdio.name:
+            raise click.UsageError("mcp-stdio listens nowhere: it takes neither --bind nor --port.")
         raise click.UsageError(f"Give --bind and --port behind '{ctx.invoked_subcommand}'.")
 
 
 @townhall.command("rest", cls=base.Command, examples="townhall rest\ntownhall rest --bind 127.0.0.1 --port 8787")
 @_bind
-@_port
+@_rest_port
 @click.pass_context
 def rest(ctx: click.Context, bind: str | None, port: int | None) -> None:
     """The REST API and the page (the default)."""
@@ -56,17 +71,22 @@ _names = click.option(
 @_names
 @click.pass_context
 def mcp_stdio(ctx: click.Context, tool_names: str) -> None:
-    """MCP over stdin and stdout, for AI tools and editors that start it."""
+    """MCP over stdin and stdout, for programs that start it."""
     _require("mcp", "mcp")
     from tinytown.townhall.mcp import stdio  # noqa: PLC0415  not for --help
 
     verbose = bool(ctx.meta.get(base.VERBOSE))
-    ctx.exit(stdio.serve(base.open_town(), verbose=verbose, underscore=tool_names == "underscore"))
+    town = base.open_town()
+    if render.is_terminal(sys.stdin):
+        render.talk(
+            f"MCP of '{town.name}', for a program that starts this and speaks through its stdin. Ctrl-C ends it."
+        )
+    ctx.exit(stdio.serve(town, verbose=verbose, underscore=tool_names == "underscore"))
 
 
 @townhall.command("mcp-http", cls=base.Command, examples="townhall mcp-http\ntownhall mcp-http --port 8788 --sse")
 @_bind
-@_port
+@_mcp_port
 @click.option("--sse", is_flag=True, help="Serve clients of before 2025, too: at /sse.")
 @_names
 @click.pass_context

@@ -34,7 +34,7 @@ def conclude(view: MissionView, busy: int, now: datetime) -> list[Decision]:
     if (state, reason, remedy, asked) == (run.state, run.blocked_reason, run.remedy, run.asked):
         return []
     new = run.having(at, state=state, blocked_reason=reason, remedy=remedy, asked=asked, next_wake_at=_next_due(view))
-    event, text = ("mission_running", "under way again") if busy else ("mission_blocked", f"waits: {reason}")
+    event, text = ("mission_running", "under way again") if busy else ("mission_blocked", str(reason))
     if state is run.state:
         event, text = "mission_waits", text if not asks else "asks for help"
     return [Decision(run.id, event, text, mission=new, asks=asks)]

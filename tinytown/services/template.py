@@ -64,6 +64,11 @@ aof_path = ".tt/redis.aof"
 # [github]
 # api_url = "https://api.github.com"   # Enterprise: https://HOST/api/v3; the token is GITHUB_TOKEN, or that of gh
 
+# [townhall]                       # the town over HTTP and in a browser: townhall; its keys: tt auth gen-key
+# bind = "127.0.0.1"
+# rest_port = 8787
+# mcp_port = 8788
+
 # A model CLI of your own, or changes to one of the above:
 # [agent_clis.my-model]
 # command = "my-model --batch"     # ~ and $VARS are expanded

@@ -115,7 +115,10 @@ def _nobody_takes(town: Town, task: Task) -> Reason:
         return Reason("no_agent", "in the backlog: it has no tag, so it is for no agent's role", by_hand)
     ended = next((r.agent.name for r in town.store.agents.all() if r.agent.role_id in tags and r.wish is None), None)
     text = f"in the backlog: no agent with one of its tags as role runs ({shown(', '.join(tags))})"
-    return Reason("no_agent", text, f"tt restart {ended}" if ended else f"tt spawn NAME --role {tags[0]}")
+    if ended:
+        return Reason("no_agent", text, f"tt restart {ended}")
+    role = next(filter(ids.is_name, tags), None)  # another tag is no role, and would be shell in a command to copy
+    return Reason("no_agent", text, f"tt spawn NAME --role {role}" if role else by_hand)
 
 
 def _not_taken_by(town: Town, row: AgentRow) -> Reason:

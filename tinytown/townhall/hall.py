@@ -6,6 +6,7 @@ Services block, so the event loop never calls one. How many calls wait for a thr
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import threading
 from collections.abc import Callable
@@ -119,7 +120,12 @@ class Hall:
         if is_patient not in towns:
             budget_s = None if is_patient else READ_WITHIN_S
             towns[is_patient] = Town(self.town.root, self.town.config, budget_s=budget_s)
-        return function(towns[is_patient])
+        try:
+            return function(towns[is_patient])
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise Unavailable(f"The town cannot write: {error.strerror}.", "Make room on its disk.") from error
 
     def _ended(self, future: asyncio.Future[Any], *, waits: bool) -> None:
         self._under_way[waits] -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ABORT = "tinytown.abort"  # in a scope's extensions: closes the connection, whatever waits to be sent
 HEADERS_WITHIN_S = 10.0
+FILES = 4096  # open at once, where the system allows so many; connections take three of four
 UNREAD_MOST_MS = 30_000  # a visitor who takes nothing for so long is gone
 
 
@@ -68,7 +70,28 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def tune(listener: socket.socket) -> None:
-    """Connections of this socket end when the other side takes nothing of what is sent, where the system can do it."""
+class Listener(socket.socket):
+    """Accepts while there are files left for the town's own: whoever opens connections takes those of nobody else."""
+
+    most = FILES * 3 // 4
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As a socket; one connection too many is closed. Raises ConnectionAbortedError then."""
+        connection, address = super().accept()
+        if connection.fileno() >= self.most:  # the system gives the lowest number that is free
+            connection.close()
+            raise ConnectionAbortedError
+        return connection, address
+
+
+def tuned(plain: socket.socket) -> Listener:
+    """The listening socket with bounds: on its connections, and on how long one of them may take nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    listener = Listener(fileno=plain.detach())
+    listener.most = files * 3 // 4
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MOST_MS)
+    return listener

@@ -18,7 +18,7 @@ from tinytown.errors import Invalid, Unavailable
 from tinytown.services import web
 from tinytown.town import Town
 from tinytown.townhall.auth import startup
-from tinytown.townhall.server import Protocol, Server, tune
+from tinytown.townhall.server import Protocol, Server, tuned
 
 LEAVE_WITHIN_S = 2
 KEEP_ALIVE_S = 30
@@ -34,7 +34,7 @@ def rest(town: Town, bind: str | None, port: int | None, say: Say, *, verbose: b
     number = settings.rest_port if port is None else port
     make = functools.partial(app.make, town, settings)
     announce = functools.partial(web.announce, town.state_dir)
-    return run(town, settings, make, (bind, number), say, verbose=verbose, announce=announce)
+    return run(town, settings, make, (bind, number, ""), say, verbose=verbose, announce=announce)
 
 
 def mcp_http(
@@ -46,7 +46,7 @@ def mcp_http(
     settings = config_townhall.check(town.config.townhall, town.root / "tinytown.toml")
     number = mcp_port(settings) if port is None else port
     make = functools.partial(http.make, town, settings, sse=sse, underscore=underscore)
-    return run(town, settings, make, (bind, number), say, verbose=verbose)
+    return run(town, settings, make, (bind, number, "/mcp"), say, verbose=verbose)
 
 
 def mcp_port(settings: Townhall) -> int:
@@ -58,22 +58,25 @@ def mcp_port(settings: Townhall) -> int:
 
 
 def run(
-    town: Town, settings: Townhall, make: Callable[[], Any], place: tuple[str | None, int], say: Say, *, verbose: bool,
-    announce: Say = lambda _url: None,
+    town: Town, settings: Townhall, make: Callable[[], Any], place: tuple[str | None, int, str], say: Say, *,
+    verbose: bool, announce: Say = lambda _url: None,
 ) -> int:  # fmt: skip
-    """Serve the ASGI application that `make` makes, once it is sure that it may be served at `place`: address and port.
+    """Serve the ASGI application that `make` makes, once it is sure that it may be served there.
 
-    `announce` is told the URL before anybody else is.
+    `place`: address, port, and the path that visitors are told. `announce` is told the URL before anybody else is.
     """
-    host, port = settings.bind if place[0] is None else place[0], place[1]
+    bind, port, path = place
+    host = settings.bind if bind is None else bind
     warnings = startup.check(settings, host)
     tls, more = _tls(settings, town)
     listener = _open(host, port)
     app = make()
     shown, number = listener.getsockname()[:2]
     url = f"{'https' if tls else 'http'}://{_shown(shown)}:{number}"
+    # Until uvicorn listens to signals, and again when it has left because of one: to be told to leave is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     announce(url)
-    say(f"Town hall of '{town.name}' at {url}")
+    say(f"Town hall of '{town.name}' at {url}{path}")
     for warning in (*warnings, *more):
         say(warning)
     return _serve(app, listener, tls, verbose=verbose)
@@ -94,8 +97,6 @@ def _serve(app: Any, listener: socket.socket, tls: ssl.SSLContext | None, *, ver
         timeout_graceful_shutdown=LEAVE_WITHIN_S, timeout_keep_alive=KEEP_ALIVE_S, http=Protocol,
         ssl_context_factory=(lambda *_: tls) if tls else None,
     )  # fmt: skip
-    # Before uvicorn listens to signals, and again when it has left because of one: to be told to leave is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     hall = getattr(getattr(app, "state", None), "hall", None)
     Server(options, hall.leaving.set if hall is not None else lambda: None).run([listener])
     return 0
@@ -110,8 +111,7 @@ def _open(host: str, port: int) -> socket.socket:
         raise Unavailable(f"Cannot listen on {_shown(host)}:{port}: {why}", "Choose another: --port N") from error
     # asyncio does so for sockets that name their protocol alone. Without it a body waits 40 ms behind its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    tune(listener)
-    return listener
+    return tuned(listener)
 
 
 def _shown(host: str) -> str:

@@ -75,6 +75,8 @@ class Gate:
             if await asyncio.to_thread(web_codes.redeem, self._folder, code):
                 return WEB
             self.limits.take("failure", counted_as(address))
+            if not key:
+                raise refusal.spent()
         found = await self._owner(key, address) if key else None
         if found is None:
             raise refusal.unknown(is_given=True)

@@ -27,6 +27,12 @@ def unknown(*, is_given: bool) -> Refused:
     return Refused(401, "Authentication is needed.", remedy, {"WWW-Authenticate": REALM})
 
 
+def spent() -> Refused:
+    """A link's code that was used, has expired, or was never made."""
+    headers = {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
+    return Refused(401, "This link was used already, or is too old.", "Make a new one: tt web", headers)
+
+
 def not_allowed(scope: str) -> Refused:
     """Known, and not allowed to do this."""
     headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{scope}"'}

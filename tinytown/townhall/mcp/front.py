@@ -50,7 +50,8 @@ def described(request: Request, auth: Auth) -> JSONResponse:
         )
     except ValidationError:  # a Host that is none
         return JSONResponse({"error": "There is no such address."}, 400)
-    return JSONResponse(about.model_dump(mode="json", exclude_none=True))
+    # The model puts a slash behind an address without a path; clients compare the issuer's name letter by letter.
+    return JSONResponse(about.model_dump(mode="json", exclude_none=True) | {"authorization_servers": [auth.issuer]})
 
 
 def _pointing(send: Send, where: str) -> Send:

@@ -16,7 +16,7 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinytown.config_townhall import Townhall
 from tinytown.services.caller import Caller
@@ -27,6 +27,7 @@ from tinytown.townhall.hall import Hall
 from tinytown.townhall.mcp.ending import Ending
 from tinytown.townhall.mcp.front import MCP, Front
 from tinytown.townhall.mcp.server import Context, Door
+from tinytown.townhall.rest import problems
 
 BODY_MOST = 1_000_000  # bytes
 SESSIONS_MOST = 200  # of clients older than 2026; newer ones have none
@@ -62,13 +63,52 @@ def make(town: Town, settings: Townhall, *, sse: bool, underscore: bool) -> ASGI
         transport = SseServerTransport("/messages/", _UNLOCKED, BODY_MOST)
         routes += [Route("/sse", Stream(door, transport)), Mount("/messages/", transport.handle_post_message)]
     app = Starlette(routes=routes, lifespan=lifespan)
-    guarded = auth.protect(Known(Ending(app, hall.leaving)), settings, town, tells=True)
+    whole = Whole(Ending(app, hall.leaving), settings.request_timeout_ms / 1000)
+    guarded = auth.protect(Known(whole), settings, town, tells=True)
     return Front(guarded, settings.auth, State({"hall": hall}))
 
 
 async def _say_goodbye(hall: Hall, door: Door) -> None:
     await hall.leaving.wait()
     door.leave()
+
+
+class Whole:
+    """Passes a message on when all of it has come, or more than may be; what does not come in time is answered 408."""
+
+    def __init__(self, app: ASGIApp, within_s: float) -> None:
+        self._app = app
+        self._within_s = within_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass it on."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        try:
+            read = await asyncio.wait_for(_read(receive), self._within_s)
+        except TimeoutError:
+            text = "The body of the request did not come in time."
+            answer = problems.answer(Request(scope), 408, text, headers={"Connection": "close"})
+            await answer(scope, receive, send)
+            return
+        waiting = [read]
+
+        async def again() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, again, send)
+
+
+async def _read(receive: Receive) -> Message:
+    body, more = b"", True
+    while more and len(body) <= BODY_MOST:
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return {"type": "http.request", "body": body, "more_body": more}
 
 
 class Known:

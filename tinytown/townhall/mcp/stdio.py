@@ -113,7 +113,8 @@ class Conversation:
             self._forgive((message.params or {}).get("requestId"))
 
     def _forgive(self, identifier: Any) -> None:
-        self._owed.discard(identifier)
+        if isinstance(identifier, str | int):  # who cancels may name anything
+            self._owed.discard(identifier)
         self._even.set()
 
     def _lasts(self, request: JSONRPCRequest) -> bool:

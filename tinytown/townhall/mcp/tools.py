@@ -83,7 +83,7 @@ class Tools:
 
     def waits(self, name: Any) -> bool:
         """A call of it waits for something to happen."""
-        return name in self._verbs and self._verbs[name].waits
+        return isinstance(name, str) and name in self._verbs and self._verbs[name].waits
 
     async def call(self, verb: Verb, arguments: dict[str, Any], ask: Ask) -> CallToolResult:
         """Check the arguments, ask, and wrap what comes of it; whatever goes wrong is in the answer."""

@@ -64,22 +64,22 @@ def _limited(scope: Scope, receive: Receive, within_s: float) -> Receive:
     """`receive` that waits no longer for the whole body and takes no more of it; behind the body it waits for good."""
     deadline: float | None = clock.monotonic() + within_s
     length = Headers(scope=scope).get("content-length", "")
-    size = int(length) if length.isdecimal() else 0
+    said = int(length) if length.isdecimal() else 0
+    came = 0  # may be more than was said: of a body in chunks that is not checked before
 
     async def limited() -> Any:
-        nonlocal deadline, size
+        nonlocal deadline, came
         if deadline is None:
             return await receive()
-        if size > BODY_MOST:
+        if max(said, came) > BODY_MOST:
             raise HTTPException(413, f"A body may have {BODY_MOST} bytes.", {"Connection": "close"})
         try:
             message = await asyncio.wait_for(receive(), max(0.0, deadline - clock.monotonic()))
         except TimeoutError:
             raise HTTPException(408, "The body of the request did not come in time.", {"Connection": "close"}) from None
-        if not length:
-            size += len(message.get("body", b""))
-        if size <= BODY_MOST and not message.get("more_body"):
+        came += len(message.get("body", b""))
+        if came <= BODY_MOST and not message.get("more_body"):
             deadline = None
-        return message if size <= BODY_MOST else await limited()
+        return message if came <= BODY_MOST else await limited()
 
     return limited

@@ -23,6 +23,10 @@ STATUS = {
     "unprocessable": 422,
 }  # fmt: skip
 RETRY_AFTER_S = "1"
+HELPS = {
+    404: "All that there is: GET /openapi.json",
+    415: "Send it with a header: Content-Type: application/json",
+}  # by status
 _log = logging.getLogger("tinytown.townhall")
 
 
@@ -81,10 +85,11 @@ async def _of_the_input(request: Request, error: Exception) -> Response:
 
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers) if error.headers else None
+    headers, remedy = dict(error.headers) if error.headers else None, HELPS.get(error.status_code)
     if error.status_code == 405:
-        headers = {"Allow": ", ".join(_allowed(request))}
-    return answer(request, error.status_code, str(error.detail), headers=headers)
+        allowed = ", ".join(_allowed(request))
+        headers, remedy = {"Allow": allowed}, f"Allowed here: {allowed}"
+    return answer(request, error.status_code, str(error.detail), remedy, headers)
 
 
 def _allowed(request: Request) -> list[str]:

@@ -129,8 +129,13 @@ export function command(text) {
   return h("span", { class: "command" }, h("code", {}, text), button);
 }
 
-// What would help: words, and a command in them that can be copied.
+// What would help: words, and each command in them, which can be copied.
 export function helps(text) {
+  const ways = String(text).split(", or ").map(helped);
+  return ways.length > 1 ? h("span", { class: "ways" }, ways.flatMap((way, n) => (n ? [" or ", way] : [way]))) : ways[0];
+}
+
+function helped(text) {
   const [, words, line] = /^((?:[^:]*: )?)((?:tt|townhall|kill) .*)$/s.exec(text) ?? [null, text, null];
   return line ? h("span", {}, words, command(line)) : words;
 }

@@ -5,9 +5,9 @@ import { button } from "/page/ask.js";
 import { path, request } from "/page/api.js";
 import { byId, clean, h, helps, reconcile, renew, say } from "/page/dom.js";
 import { Log } from "/page/log.js";
-import { bytes, label, plural, short, sign, since, span, titled, tone } from "/page/words.js";
+import { CONDUCTOR } from "/page/state.js";
+import { bytes, label, moment, plural, short, sign, since, span, titled, tone } from "/page/words.js";
 
-const CONDUCTOR = "00000000-0000-0000-0000-000000000001"; // whose mail is that of people
 const WHY_MS = 1500; // not more often is it asked why something waits
 
 export class Drawer {
@@ -156,8 +156,18 @@ export class Drawer {
     const more = box.total + box.unreadable - shown.length;
     this.#actions(shown.length ? ["message.acknowledge"] : [], { message_ids: shown.map((one) => one.id) });
     if (!this.#differs("text", shown, more)) return;
-    const letter = (one) => h("li", {}, h("p", { class: "reason" }, label(one.type)), h("p", {}, one.text));
+    const letter = (one) => h("li", {}, h("p", { class: "reason" }, this.#sent(one)), h("p", {}, one.text), ...this.#answer(one));
     renew(this.parts.text, h("ul", { class: "mail" }, shown.map(letter)), more > 0 ? h("p", {}, `${more} more: shown when these are taken out.`) : "");
+  }
+
+  #sent(one) {
+    const from = one.from && one.from !== CONDUCTOR ? ` from ${this.town.named(one.from)}` : "";
+    return [label(one.type) + from, moment(one.created_at)].filter(Boolean).join(", ");
+  }
+
+  #answer(one) {
+    const agent = one.type === "query" && this.town.agents.get(one.from)?.name;
+    return agent ? [button("message.send", { agent }, "Answer")] : [];
   }
 
   #gone(title, id, reason) {

@@ -1,5 +1,8 @@
 // What is known of the town: one full answer, then differences. No element is touched here.
 
+import { short } from "/page/words.js";
+
+export const CONDUCTOR = "00000000-0000-0000-0000-000000000001"; // whose mail is that of people
 const PARTS = ["tasks", "agents", "missions", "vitals", "needs"];
 const EVENTS_MOST = 200;
 const ORDER = {
@@ -66,6 +69,12 @@ export class Town {
 
   item(missionId, itemId) {
     return this.missions.get(missionId)?.items.find((item) => item.id === itemId);
+  }
+
+  // What an agent is called; of one that is gone the beginning of its id.
+  named(agentId) {
+    if (!agentId) return "town";
+    return agentId === CONDUCTOR ? "conductor" : this.agents.get(agentId)?.name ?? short(agentId);
   }
 
   // The share of a core that an agent uses comes of two looks.

@@ -38,6 +38,14 @@ export function since(stamp, lead = 0) {
   return Number.isNaN(at) ? null : Math.max(0, (Date.now() + lead - at) / 1000);
 }
 
+// The time of day here; of another day with its date.
+export function moment(stamp) {
+  const at = new Date(stamp ?? NaN);
+  if (Number.isNaN(at.getTime())) return "";
+  const time = at.toLocaleTimeString([], { hour12: false });
+  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
+}
+
 export function bytes(count) {
   if (count === null || count === undefined) return "";
   for (const [size, unit] of [[2 ** 30, "GB"], [2 ** 20, "MB"], [2 ** 10, "kB"]]) {
