@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from typing import Any
 import setproctitle
 
 from tests.support import leftovers
+from tinytown import processes
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MOST_BYTES = 100_000  # of a request
+ORPHANS_WAIT_S = 0.5  # at most, for somebody to see that they have ended
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_")  # once, at a start: a command with others of these starts by itself
 MODULES = {"tt": "tinytown.cli", "townhall": "tinytown.cli.townhall"}  # program -> where its `main` is
 LEFT_OUT = {  # not loaded by the process that forks: libraries that only single commands need
@@ -182,17 +184,23 @@ def _read_all(out: int, err: int, timeout: float) -> tuple[bytes, bytes]:
 
 
 def serve(name: str, control: socket.socket) -> None:
-    """Fork a command for each request, and tell how it ended, until the other side is closed."""
-    running: dict[int, tuple[int, socket.socket]] = {}  # a command's pidfd -> its pid, and who wants to know
+    """Fork a command for each request, and tell how it ended, until the other side is closed.
+
+    What commands leave behind comes to this process, which waits for its end: thousands of dead ones in the process
+    table would cost every look at it.
+    """
+    processes.become_subreaper()
+    running: dict[int, tuple[int, socket.socket]] = {}  # a command's pid -> its pidfd, and who wants to know
     while True:
-        for descriptor in select.select([control.fileno(), *running], [], [])[0]:
-            if descriptor in running:
-                pid, answers = running.pop(descriptor)
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                os.close(descriptor)
+        ends = [pidfd for pidfd, _answers in running.values()]
+        ready = select.select([control.fileno(), *ends], [], [], ORPHANS_WAIT_S)[0]
+        for pid, code in _ended():
+            if pid in running:
+                pidfd, answers = running.pop(pid)
+                os.close(pidfd)
                 with contextlib.suppress(OSError), answers:  # nobody may wait for it any more
                     answers.send(str(code).encode())
-                continue
+        if control.fileno() in ready:
             request, descriptors, _flags, _address = socket.recv_fds(control, MOST_BYTES, 3)
             if not request:
                 return
@@ -200,9 +208,16 @@ def serve(name: str, control: socket.socket) -> None:
                 _become(name, json.loads(request), *descriptors[:2])
             answers = socket.socket(fileno=descriptors[2])
             answers.send(str(pid).encode())
-            running[os.pidfd_open(pid)] = pid, answers
+            running[pid] = os.pidfd_open(pid), answers
             os.close(descriptors[0])
             os.close(descriptors[1])
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    """(pid, exit code) of each child that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            yield found[0], os.waitstatus_to_exitcode(found[1])
 
 
 def _become(name: str, asked: dict[str, Any], out: int, err: int) -> None:
