@@ -17,6 +17,8 @@ from tests.support.cli import Tt
 from tinytown import Town
 from tinytown.town import open_town
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "here.py")
 
@@ -52,7 +54,6 @@ def scratch(tmp_path: Path) -> Iterator[Scratch]:
     assert "Requested graceful stop for 0 agent(s)" in ended.out  # the example dismissed all of its own
 
 
-@pytest.mark.slow
 def test_single_agent(scratch: Scratch) -> None:
     """One task is done; run again in the same town it works as well."""
     for _ in range(2):
@@ -63,7 +64,6 @@ def test_single_agent(scratch: Scratch) -> None:
     assert scratch.text("fibonacci.txt") == "1 1 2 3 5 8 13 21\n"
 
 
-@pytest.mark.slow
 def test_sequential(scratch: Scratch) -> None:
     """Each step finds what the one before it left."""
     assert scratch.run("sequential.py") == [
@@ -75,7 +75,6 @@ def test_sequential(scratch: Scratch) -> None:
     assert scratch.text("server.txt") == "POST /SIGNUP, POST /LOGIN, GET /ME\n"
 
 
-@pytest.mark.slow
 def test_parallel(scratch: Scratch) -> None:
     """All three are done."""
     lines = scratch.run("parallel.py", "--cli", "demo")
@@ -83,7 +82,6 @@ def test_parallel(scratch: Scratch) -> None:
     assert all(": completed: wrote " in line for line in lines)
 
 
-@pytest.mark.slow
 def test_fan_out_fan_in(scratch: Scratch) -> None:
     """The reviewer has all parts."""
     assert scratch.run("fan_out_fan_in.py") == [
@@ -91,7 +89,6 @@ def test_fan_out_fan_in(scratch: Scratch) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_pipeline(scratch: Scratch) -> None:
     """All stages pass, their tasks are parts of the epic, which is completed."""
     lines = scratch.run("pipeline.py")
@@ -105,7 +102,6 @@ def test_pipeline(scratch: Scratch) -> None:
     assert sorted(part["tags"][0] for part in parts) == ["code", "deploy", "style", "test"]
 
 
-@pytest.mark.slow
 def test_pipeline_stops_at_a_failure(scratch: Scratch) -> None:
     """A stage that fails is the last one; the epic has failed with its reason."""
     Town.init(scratch.root, "examples").close()
@@ -119,7 +115,6 @@ def test_pipeline_stops_at_a_failure(scratch: Scratch) -> None:
     assert "stage test failed: crashed: exit code 1" in lines[-1]
 
 
-@pytest.mark.slow
 def test_recovery(scratch: Scratch) -> None:
     """The failure is seen, what was missing is made, a new worker does it."""
     Town.init(scratch.root, "examples").close()
@@ -136,7 +131,6 @@ def test_recovery(scratch: Scratch) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_conversation(scratch: Scratch) -> None:
     """Both questions are answered, also when the mailbox held something before."""
     scratch.run("single_agent.py")
@@ -145,7 +139,6 @@ def test_conversation(scratch: Scratch) -> None:
     assert second.startswith("It says: wrote a note to notes/")
 
 
-@pytest.mark.slow
 def test_own_worker(scratch: Scratch) -> None:
     """No model CLI, no supervisor; run again it goes on with the same worker."""
     for _ in range(2):
@@ -155,7 +148,6 @@ def test_own_worker(scratch: Scratch) -> None:
     assert not open_town(str(scratch.root)).supervisor_lock.is_taken()
 
 
-@pytest.mark.slow
 def test_own_model(scratch: Scratch) -> None:
     """The command got the whole prompt; its CLI is in the settings."""
     (line,) = scratch.run("own_model.py")

@@ -18,6 +18,8 @@ from tinytown.github import client
 from tinytown.github.access import Access
 from tinytown.github.refusals import Limited
 
+pytestmark = pytest.mark.slow
+
 Break = Callable[[GitHub], None]
 
 

@@ -9,6 +9,8 @@ from tests.support.github.state import Pull
 from tinytown.domain.pull_request import Check, Failure, Issue, Look, PullRequest
 from tinytown.github import client
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pull(world: GitHub) -> Pull:

@@ -34,6 +34,8 @@ from tinytown.model_cli import run as runs
 from tinytown.model_cli.catalog import PRESETS, ModelCli, lookup
 from tinytown.model_cli.run import ModelRun
 
+pytestmark = pytest.mark.slow
+
 K = OutcomeKind
 SPLIT = "naïve façade … 日本語 ✓ 🎉"
 OWN: dict[str, dict[str, Any]] = {

@@ -14,6 +14,8 @@ from tinytown import clock
 from tinytown.model_cli.catalog import PRESETS
 from tinytown.model_cli.marks import fenced, mark
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TASK = "7b0c9a3e-0000-4000-8000-000000000001"
 TT = """#!{python} -IS

@@ -16,6 +16,8 @@ from tinytown.errors import Invalid
 from tinytown.model_cli.formats import READERS, classify, reader
 from tinytown.model_cli.readers import Reader, clean
 
+pytestmark = pytest.mark.slow
+
 K = OutcomeKind
 
 

@@ -22,6 +22,8 @@ from tinytown.services.plan import entries, toml_file
 from tinytown.services.plan.pushing import Did, push
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 REDIS = settings(QUICK, max_examples=20)
 TOLD = {Did.NEW, Did.CHANGED, Did.RESTARTED}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
@@ -106,7 +108,6 @@ def test_any_layout_reads_the_same(rows: list[dict[str, Any]], layout: tuple[str
     assert toml_file.parse(text.removeprefix("\ufeff")).tasks == rows
 
 
-@pytest.mark.slow
 @REDIS
 @given(tables(), LAYOUTS)
 def test_pushed_twice_and_pulled(town: Town, rows: list[dict[str, Any]], layout: tuple[str, str, str]) -> None:
@@ -136,7 +137,6 @@ def test_pushed_twice_and_pulled(town: Town, rows: list[dict[str, Any]], layout:
     assert not TOLD & push(town, Caller(), reset=True).counts.keys()
 
 
-@pytest.mark.slow
 @REDIS
 @given(st.lists(st.tuples(TEXTS | ODD, AGENTS, st.lists(TEXTS, max_size=2)), max_size=5), tables())
 def test_what_others_made_is_pulled_whole(
@@ -169,7 +169,6 @@ def test_what_others_made_is_pulled_whole(
     assert invariants.of_records(invariants.look(town)) == []
 
 
-@pytest.mark.slow
 @REDIS
 @given(tables(), tables(acyclic=False))
 def test_a_plan_that_is_refused_changes_nothing(

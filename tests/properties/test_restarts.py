@@ -19,6 +19,8 @@ from tinytown.supervisor.child import Child, ChildSpec, Phase, RestartType
 from tinytown.supervisor.decide import Decision, Exit, Forget, GiveUp, Restart, after_exit
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 BEGIN = 1_000_000.0
 POLICIES = st.builds(
     SupervisorConfig,

@@ -47,6 +47,8 @@ from tinytown.store import snapshot as stored
 from tinytown.store.saved_file import Damaged
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 PASSING = {"lease", "wake", "sent", "hold", "snapshot", "wanted", "stop", "pause", "answer", "answers"}
 
 
@@ -179,7 +181,6 @@ def test_only_this_town(town: Town, other: Town) -> None:
     assert "stop" not in left
 
 
-@pytest.mark.slow
 def test_one_point_in_time(town: Town, other: Town, tmp_path: Path) -> None:
     """What is saved while others write holds together: tasks with what leads to them, indexes with their records."""
     agent = register(town, wanted=False)
@@ -436,7 +437,6 @@ def test_nothing_to_restore(town: Town) -> None:
     assert snapshot(town) == before
 
 
-@pytest.mark.slow
 def test_progress(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long says how far it is; what is quick says nothing."""
     full(town)

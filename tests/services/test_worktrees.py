@@ -19,6 +19,8 @@ from tinytown.services import worktrees
 from tinytown.services.worktrees import Phase, Worktree, making, removal
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def isolated(town: Town) -> Town:

@@ -28,6 +28,8 @@ from tinytown.store import server as server_module
 from tinytown.store.connection import Connector
 from tinytown.store.server import Answer, ManagedServer
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., TestRedis]
 
 

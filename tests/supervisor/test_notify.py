@@ -20,6 +20,8 @@ from tests.support.waiting import wait_until
 from tinytown.services import supervision
 from tinytown.supervisor.notify import Notifier
 
+pytestmark = pytest.mark.slow
+
 WATCHDOG_S = 5.0
 VARIABLES = (b"NOTIFY_SOCKET=", b"WATCHDOG_PID=", b"WATCHDOG_USEC=")
 
@@ -113,7 +115,6 @@ def test_nothing_is_ready_while_redis_cannot_be_started(town: RunningTown, manag
 
 
 @by_path
-@pytest.mark.slow
 def test_the_watchdog_is_fed_whatever_redis_does(
     town: RunningTown, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

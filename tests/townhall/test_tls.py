@@ -30,6 +30,8 @@ from tinytown.errors import Forbidden, Invalid
 from tinytown.town import Town
 from tinytown.townhall.auth import certificates, startup
 
+pytestmark = pytest.mark.slow
+
 HASH = argon2.PasswordHasher.from_parameters(CHEAPEST).hash("the-key")
 WITH_KEY = {"Authorization": "Bearer the-key"}
 
@@ -57,7 +59,6 @@ def trusting(authority: trustme.CA, client: trustme.LeafCert | None = None) -> s
     return context
 
 
-@pytest.mark.slow
 def test_tls_is_spoken(open_hall: OpenHall, authority: trustme.CA, tmp_path: Path) -> None:
     """The address is https; who trusts the authority reads the town, in a session of a secure cookie; no plain HTTP."""
     files = stored(tmp_path, authority.issue_cert("127.0.0.1", "localhost"))
@@ -80,7 +81,6 @@ def test_tls_is_spoken(open_hall: OpenHall, authority: trustme.CA, tmp_path: Pat
         hall.client(verify=ssl.create_default_context()).get("/healthz")
 
 
-@pytest.mark.slow
 def test_clients_show_a_certificate(open_hall: OpenHall, authority: trustme.CA, tmp_path: Path) -> None:
     """With mtls required nobody is heard without a certificate of the authority, not even by /healthz."""
     files = stored(tmp_path, authority.issue_cert("127.0.0.1"))
@@ -210,7 +210,6 @@ def test_beyond_the_loopback(host: str) -> None:
     assert startup.check(Townhall(auth=token, tls=Tls(enabled=True)), host) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tables", "bind", "said"),
     [({}, "0.0.0.0", "without authentication"),  # noqa: S104
@@ -230,7 +229,6 @@ def test_it_does_not_start(town: Town, tables: dict[str, Any], bind: str, said: 
     assert second
 
 
-@pytest.mark.slow
 def test_the_address_that_was_reached_is_a_name(open_hall: OpenHall, authority: trustme.CA, tmp_path: Path) -> None:
     """Behind the address that it says come the warnings. It answers under its address, and under no other."""
     files = stored(tmp_path, authority.issue_cert("127.0.0.2"))

@@ -26,6 +26,8 @@ from tinytown.services.missions import preview, starting
 from tinytown.services.missions.starting import StartRequest
 from tinytown.town import Town
 
+pytestmark = pytest.mark.slow
+
 PERSON = Caller()
 
 
