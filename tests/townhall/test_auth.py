@@ -224,7 +224,7 @@ def test_signing_out_ends_what_goes_on(keyed: TownHall, http: httpx2.Client) -> 
 
 
 def test_sessions_of_one_push_out_none_of_others() -> None:
-    """Whoever opens too many ends their own oldest."""
+    """Whoever opens too many ends their own oldest, and what goes on in it."""
     sessions = Sessions("/a/town")
 
     def request(cookie: str = "") -> Request:
@@ -234,7 +234,10 @@ def test_sessions_of_one_push_out_none_of_others() -> None:
         return sessions.begin(request(), Principal(name, frozenset())).partition(";")[0]
 
     others = begin("other")
-    mine = [begin("me") for _ in range(OF_ONE_MOST + 1)]
+    mine, cut = [begin("me")], []
+    with sessions.while_open(request(mine[0]), lambda: cut.append(True)):
+        mine += [begin("me") for _ in range(OF_ONE_MOST)]
+    assert cut == [True]
     alive = [sessions.principal(request(cookie)) is not None for cookie in (others, *mine)]
     assert alive == [True, False, *[True] * OF_ONE_MOST]
 

@@ -152,6 +152,18 @@ def test_a_body_may_have_a_million_bytes(shared_http: httpx2.Client) -> None:
     problem(shared_http.post("/v1/backlog", content=blocks, headers=headers), 413)
 
 
+def test_nonsense_fills_no_log(open_hall: OpenHall) -> None:
+    """What is no HTTP, or asks for another protocol, is answered and makes no line of what the town hall says."""
+    hall = open_hall()
+    before = hall.said
+    upgrade = b"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    for sent, status in ((b"\x16\x03\x01 hello\r\n\r\n", b"400"), (upgrade, b"200")):
+        with socket.create_connection(("127.0.0.1", hall.port), timeout=10) as visitor:
+            visitor.sendall(sent)
+            assert visitor.recv(4096).split(maxsplit=2)[1] == status
+    assert hall.said == before
+
+
 def test_a_body_longer_than_was_said_is_too_long(shared_hall: TownHall) -> None:
     """Where it comes in chunks, its Content-Length is whatever somebody wrote there: what comes is counted."""
     with socket.create_connection(("127.0.0.1", shared_hall.port), timeout=10) as visitor:

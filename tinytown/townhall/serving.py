@@ -91,7 +91,7 @@ def _tls(settings: Townhall, town: Town) -> tuple[ssl.SSLContext | None, list[st
 
 
 def _serve(app: Any, listener: socket.socket, tls: ssl.SSLContext | None, *, verbose: bool) -> int:
-    level = "info" if verbose else "warning"
+    level = "info" if verbose else "error"  # its warnings are of what strangers send, a line for each request
     options = uvicorn.Config(
         app, log_level=level, access_log=verbose, proxy_headers=False, server_header=False,
         timeout_graceful_shutdown=LEAVE_WITHIN_S, timeout_keep_alive=KEEP_ALIVE_S, http=Protocol,

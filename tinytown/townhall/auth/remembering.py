@@ -14,8 +14,10 @@ V = TypeVar("V")
 class Remembered(Generic[V]):
     """Values by secret text, of which only a digest is kept. The oldest give way to new ones."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, gone: Callable[[V], None] = lambda _value: None) -> None:
+        """`gone` is told each value that is remembered no more."""
         self._most = most
+        self._gone = gone
         self._rows: dict[bytes, tuple[float, V]] = {}
 
     def __len__(self) -> int:
@@ -35,18 +37,24 @@ class Remembered(Generic[V]):
         """Remember it that long from now on, as the newest."""
         self.forget(secret)
         while len(self._rows) >= self._most:
-            del self._rows[next(iter(self._rows))]
+            self._drop(next(iter(self._rows)))
         self._rows[_digest(secret)] = (clock.monotonic() + seconds, value)
 
     def thin(self, belongs: Callable[[V], bool], most: int) -> None:
         """Of the values that belong to somebody, keep the newest `most`."""
         theirs = [key for key, (_until, value) in self._rows.items() if belongs(value)]
         for key in theirs[: max(0, len(theirs) - most)]:
-            del self._rows[key]
+            self._drop(key)
 
     def forget(self, secret: str) -> bool:
         """Remember it no more; False when it was not remembered."""
-        return self._rows.pop(_digest(secret), None) is not None
+        return self._drop(_digest(secret))
+
+    def _drop(self, key: bytes) -> bool:
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._gone(row[1])
+        return row is not None
 
 
 def _digest(secret: str) -> bytes:

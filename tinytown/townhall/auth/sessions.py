@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
 
@@ -19,14 +19,25 @@ SESSIONS_MOST = 1000  # the oldest ends when there is one more
 OF_ONE_MOST = 50  # of one principal, who must not end those of others
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """`stops` end what lasts no longer than it."""
+
+    principal: Principal
+    stops: list[Callable[[], None]] = field(default_factory=list)
+
+    def end(self) -> None:
+        for stop in tuple(self.stops):
+            stop()
+
+
 class Sessions:
     """Those that are open. They end with the town hall."""
 
     def __init__(self, town: str) -> None:
         # Cookies know no ports: each town of this machine has one of its own.
         self._name = f"tinytown-{hashlib.sha256(town.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
-        self._open: Remembered[Principal] = Remembered(SESSIONS_MOST)
-        self._while_open: dict[str, list[Callable[[], None]]] = {}  # token -> what lasts no longer than its session
+        self._open: Remembered[_Session] = Remembered(SESSIONS_MOST, _Session.end)
 
     def begin(self, request: Request, principal: Principal) -> str:
         """Open one for this principal instead of the request's, for as long as what it came with is good.
@@ -37,38 +48,31 @@ class Sessions:
         now = clock.wall()
         lasts = LASTS_S if principal.expires is None else min(LASTS_S, principal.expires - now)
         token = secrets.token_urlsafe(32)
-        self._open.thin(lambda other: other.name == principal.name, OF_ONE_MOST - 1)
-        self._open.put(token, replace(principal, expires=now + lasts), lasts)
+        self._open.thin(lambda other: other.principal.name == principal.name, OF_ONE_MOST - 1)
+        self._open.put(token, _Session(replace(principal, expires=now + lasts)), lasts)
         return self._cookie(request, token, max(0, int(lasts)))
 
     def principal(self, request: Request) -> Principal | None:
         """Whose session the request belongs to."""
-        return self._open.get(self._token(request))
+        session = self._open.get(self._token(request))
+        return session.principal if session is not None else None
 
     def end(self, request: Request) -> str:
         """End the request's session, if there is one; the header that removes its cookie."""
-        token = self._token(request)
-        self._open.forget(token)
-        for stop in self._while_open.pop(token, []):
-            stop()
+        self._open.forget(self._token(request))
         return self._cookie(request, "", 0)
 
     @contextlib.contextmanager
     def while_open(self, request: Request, stop: Callable[[], None]) -> Iterator[None]:
-        """Around an answer: call `stop` when somebody ends the request's session meanwhile."""
-        token = self._token(request)
-        if not self._open.get(token):
-            yield
-            return
-        waiting = self._while_open.setdefault(token, [])
-        waiting.append(stop)
+        """Around an answer: call `stop` when the request's session ends meanwhile."""
+        session = self._open.get(self._token(request))
+        if session is not None:
+            session.stops.append(stop)
         try:
             yield
         finally:
-            with contextlib.suppress(ValueError):  # it was called, and is forgotten
-                waiting.remove(stop)
-            if not waiting and self._while_open.get(token) is waiting:
-                del self._while_open[token]
+            if session is not None:
+                session.stops.remove(stop)
 
     def _cookie(self, request: Request, token: str, seconds: int) -> str:
         secure = "; Secure" if _is_secure(request) else ""
