@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from chaos.world import World
+from tinytown import processes
 from tinytown.domain.mission import MissionState
 from tinytown.errors import Conflict
+from tinytown.services import supervision
 from tinytown.services.caller import Caller
-from tinytown.services.missions import control, starting
+from tinytown.services.missions import control, starting, status
 from tinytown.store.missions import MissionFile
 from tinytown.town import Town
 
@@ -43,7 +46,9 @@ def files(world: World) -> list[MissionFile]:
 
 
 def unfinished(world: World, *, limited: bool) -> list[str]:
-    """A line for each that has not ended; `limited`: one that says what would help may wait."""
+    """A line for each that has not ended; `limited`: what says what would help may wait, a mission or all of them."""
+    if limited and status.stands_still(world.town):
+        return []
     runs = [file.run for file in files(world)]
     left = [run for run in runs if run.state is not MissionState.COMPLETED and not (limited and run.remedy)]
     return [f"mission {run.id} is {run.state}: {run.blocked_reason}" for run in left]
@@ -58,6 +63,13 @@ def retry(world: World) -> None:
                     control.retry(world.town, item.id, USER, run=file.run.id)
                 except Conflict:
                     continue  # it goes on by itself
+
+
+def wake(world: World) -> None:
+    """When the scheduler was given up: what then would help."""
+    running = supervision.process(world.town)
+    if running is not None and status.stands_still(world.town):
+        processes.send(running, signal.SIGHUP)
 
 
 def violations(world: World, accepted: Iterable[str], ended: Mapping[str, int]) -> Iterator[str]:

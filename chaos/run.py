@@ -249,6 +249,7 @@ class Run:
         """What was given up has a way forward: started again and retried, all of it is done."""
         self.retried = rest.retry_failed(self.world)
         quests.retry(self.world)
+        quests.wake(self.world)
         deadline = time.monotonic() + self.options.settle_s
         last = ["nothing was looked at yet"]
         while last and time.monotonic() < deadline:

@@ -102,7 +102,7 @@ def test_closed_by_a_person(stage: Stage) -> None:
     item = stage.until(1, WorkStatus.BLOCKED, "was closed by zoe without a merge")
     assert item.needs_person
     stage.until_state(MissionState.BLOCKED)
-    asks = [text for text in stage.asked() if "was closed by zoe" in text]
+    asks = [text for text in stage.until_asked() if "was closed by zoe" in text]
     assert len(asks) == 1
     assert f"tt mission retry {item.id[:8]}" in asks[0]
     assert {watch.status for watch in stage.file.watches.values()} == {WatchStatus.DONE}

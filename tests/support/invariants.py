@@ -23,6 +23,7 @@ from tinytown.domain.task import Task
 from tinytown.ids import SUPERVISOR_ID
 from tinytown.processes import Identity
 from tinytown.services import supervision
+from tinytown.services.missions import status
 from tinytown.store.inboxes import read_dead_letter
 from tinytown.store.keys import PREFIX, row_of
 from tinytown.town import Town
@@ -335,13 +336,15 @@ def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
 
 
 def _scheduler(town: Town, seen: Snapshot, now: Living) -> Iterator[str]:
-    """It runs, and holds the lease, exactly while a mission is active and there is a supervisor."""
+    """It runs, and holds the lease, exactly while a mission is active and a supervisor has not given it up."""
     lease = seen.of("lease").get("missions")
     if not seen.of("mission").get("active") or not supervision.is_running(town):
         if now.schedulers or now.askers:
             yield f"missions: {now.schedulers} and {now.askers} live, and nothing is to be done"
         if lease is not None and _holder_lives(lease) and supervision.is_running(town):
             yield f"missions: none is active, and {lease} holds the lease"
+    elif not now.schedulers and status.stands_still(town):
+        return  # it was given up, which is said with what helps
     elif len(now.schedulers) != 1:
         yield f"missions: some are active, and schedulers are {now.schedulers}"
     elif lease is None or not lease.endswith(f":{now.schedulers[0].pid}:{now.schedulers[0].started}"):

@@ -143,6 +143,11 @@ class Stage:
         questions = [parse(text).payload.get("question", "") for text in mail]
         return [text for text in questions if text.startswith("[Mission help]") and self.mission_id[:8] in text]
 
+    def until_asked(self) -> list[str]:
+        """The same, as soon as there is something."""
+        found: list[str] = self.town.wait(self.asked, "a question")
+        return found
+
     def living_scheduler(self) -> Identity | None:
         """The mission actor that holds the lease, if it lives."""
         _host, pid, started = (self.town.town.store.agents.lease(NAME) or "::").rsplit(":", 2)

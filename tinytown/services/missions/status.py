@@ -157,12 +157,12 @@ def _overview(town: Town, files: Iterable[MissionFile], ended: int = 0) -> Overv
         Report(file, names, missions.events(file.run.id, EVENTS_SHOWN), missions.notes(file.run.id, NOTES_SHOWN))
         for file in files
     ]
-    still = _stands_still(town) if any(report.run.is_active for report in found) else None
+    still = stands_still(town) if any(report.run.is_active for report in found) else None
     return Overview(found, ended, supervision.is_running(town), still)
 
 
-def _stands_still(town: Town) -> tuple[str, str] | None:
-    """The supervisor has given the scheduler up."""
+def stands_still(town: Town) -> tuple[str, str] | None:
+    """That the supervisor has given the scheduler up, and what would help; None when it has not."""
     try:
         told = supervision.status(town)
     except Unavailable:
