@@ -145,7 +145,8 @@ def _rows(
     lost = LISTENERS - load["listeners"]
     visitors = f"{LISTENERS} event streams and {RATE} GET {STATUS} a second"
     answered = (
-        f"{load['answered']:,} answered, {load['refused'] + load['late']} not; p50 {load['p50_us'] / 1000:.2f} ms"
+        f"{load['answered']:,} answered, {load['refused']} not, {load['late']} not asked (all connections were waiting)"
+        f"; p50 {load['p50_us'] / 1000:.2f} ms"
     )
     return [
         Row(f"GET {STATUS} with {AGENTS} agents, one visitor: p50", tails(reads, "ms")),
