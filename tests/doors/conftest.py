@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Tt
-from tests.support.town import town
+from tests.support.town import supervised, town
 from tinytown.town import Town
 
-__all__ = ["town"]
+__all__ = ["supervised", "town"]
 
 
 @pytest.fixture

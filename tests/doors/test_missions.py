@@ -42,15 +42,6 @@ def connect(tt: Tt, github: GitHub) -> None:
         settings.write(f'\n[github]\napi_url = "{github.api_url}"\n')
 
 
-@pytest.fixture
-def supervised(town: Town) -> Iterator[Town]:
-    """The town with its supervisor's place taken, so that nobody starts one."""
-    lock = town.supervisor_lock
-    assert lock.acquire()
-    yield town
-    lock.release()
-
-
 def test_a_mission_from_start_to_end(made: Tt, github: GitHub) -> None:
     """With a supervisor, which the start brings up: started, shown, drawn, noted, stopped, resumed, ended for good."""
     connect(made, github)

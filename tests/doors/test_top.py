@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,15 +38,6 @@ DUMP = (
     "import sys; from tinytown.cli import root, run; code = run(root(), sys.argv[1:]); "
     "sys.stderr.write('\\n'.join(sorted(sys.modules))); sys.exit(code)"
 )
-
-
-@pytest.fixture
-def alone(town: Town) -> Iterator[Town]:
-    """A town whose supervisor's place is taken, so that nobody starts one."""
-    lock = town.supervisor_lock
-    assert lock.acquire()
-    yield town
-    lock.release()
 
 
 def handed_in(town: Town, *titles: str) -> list[WorkItem]:
@@ -160,35 +150,35 @@ def test_it_loads_what_it_uses(town: Town) -> None:
 
 
 @needs_tmux
-def test_keys_act(tt: Tt, alone: Town) -> None:
+def test_keys_act(tt: Tt, supervised: Town) -> None:
     """Each key does what it says to what is selected, and only keys that do something are shown."""
-    agent = towns.register(alone, "backend")
-    other = towns.register(alone, "writer")
-    task_id = failed_task(alone, agent, "Build the login API")
-    good, bad = handed_in(alone, "A good one", "A bad one")
+    agent = towns.register(supervised, "backend")
+    other = towns.register(supervised, "writer")
+    task_id = failed_task(supervised, agent, "Build the login API")
+    good, bad = handed_in(supervised, "A good one", "A bad one")
     with watched(tt, width=120) as screen:
         screen.wait("NEEDS YOU (")
 
         screen.select("A good one")
         assert "a approve  x reject  t retry" in screen.lines()[-1]
         screen.press("a")
-        wait_until(lambda: item_now(alone, good).reviewer_approved, 5, "the approval")
+        wait_until(lambda: item_now(supervised, good).reviewer_approved, 5, "the approval")
         screen.wait("Approved acme/web#1.")
 
         screen.select("A bad one")
         screen.press("x")
         screen.wait("What must change")
         screen.type("errors are swallowed")
-        wait_until(lambda: item_now(alone, bad).rejections == ["errors are swallowed"], 5, "the rejection")
+        wait_until(lambda: item_now(supervised, bad).rejections == ["errors are swallowed"], 5, "the rejection")
 
         screen.wait_gone("A bad one: ")
         screen.select("Build the login API")
         assert screen.lines()[-1].startswith("⏎ log  t retry  m message  w why")
         screen.press("t")
-        wait_until(lambda: task_id in alone.store.tasks.ids([TaskState.ASSIGNED]), 5, "the retry")
+        wait_until(lambda: task_id in supervised.store.tasks.ids([TaskState.ASSIGNED]), 5, "the retry")
         screen.wait("runs again (assigned)")
 
-        _agent_keys(screen, alone, agent)
+        _agent_keys(screen, supervised, agent)
         screen.select("writer  ")
         screen.press("w")
         screen.wait("Agent 'writer' (idle)")
@@ -198,7 +188,7 @@ def test_keys_act(tt: Tt, alone: Town) -> None:
         screen.wait("Stop agent 'writer' after its round?")
         screen.press("n")
         screen.wait("Nothing was done.")
-        assert towns.agent_now(alone, other).state is AgentState.IDLE
+        assert towns.agent_now(supervised, other).state is AgentState.IDLE
         screen.press("q")
         assert screen.ended() == 0
 
@@ -231,23 +221,23 @@ def _agent_keys(screen: Terminal, town: Town, agent: Agent) -> None:
 
 
 @needs_tmux
-def test_keys_that_cancel(tt: Tt, alone: Town) -> None:
+def test_keys_that_cancel(tt: Tt, supervised: Town) -> None:
     """A task, an item of a mission and one that waits for a person, each after a question; a note in its log."""
-    towns.register(alone, "backend")
-    unwanted = tasks.assign(alone, "backend", "Build the old API", Caller())
-    stuck, behind = handed_in(alone, "A stuck one", "Another")
+    towns.register(supervised, "backend")
+    unwanted = tasks.assign(supervised, "backend", "Build the old API", Caller())
+    stuck, behind = handed_in(supervised, "A stuck one", "Another")
     with watched(tt, width=120) as screen:
         screen.select("A stuck one")
         screen.press("c")
         screen.wait("Take acme/web#1 out of its mission? A run of it ends.")
         screen.press("n")
         screen.wait("Nothing was done.")
-        assert item_now(alone, stuck).status is WorkStatus.BLOCKED
+        assert item_now(supervised, stuck).status is WorkStatus.BLOCKED
         screen.press("c")
         screen.wait("y: yes")
         screen.press("y")
         screen.wait("acme/web#1 is taken out of its mission.")
-        assert item_now(alone, stuck).status is WorkStatus.CANCELLED
+        assert item_now(supervised, stuck).status is WorkStatus.CANCELLED
 
         screen.select(stuck.mission_id[:8])
         assert "n note  c cancel an item" in screen.lines()[-1]
@@ -255,14 +245,14 @@ def test_keys_that_cancel(tt: Tt, alone: Town) -> None:
         screen.wait("Note for those who work on mission")
         screen.type("mind the gap")
         screen.wait("The note is in the log of mission")
-        assert alone.store.missions.notes(stuck.mission_id, 1)[0]["text"] == "mind the gap"
+        assert supervised.store.missions.notes(stuck.mission_id, 1)[0]["text"] == "mind the gap"
         screen.press("c")
         screen.wait("Which item is to be cancelled (its number)")
         screen.type("2")
         screen.wait("Take item 2 out of mission")
         screen.press("y")
         screen.wait("acme/web#2 is taken out of its mission.")
-        assert item_now(alone, behind).status is WorkStatus.CANCELLED
+        assert item_now(supervised, behind).status is WorkStatus.CANCELLED
 
         screen.press("Tab")
         screen.select("Build the old API")
@@ -270,18 +260,18 @@ def test_keys_that_cancel(tt: Tt, alone: Town) -> None:
         screen.wait("Cancel task")
         screen.press("y")
         screen.wait("is cancelled.")
-        assert towns.task_now(alone, unwanted).state is TaskState.CANCELLED
+        assert towns.task_now(supervised, unwanted).state is TaskState.CANCELLED
 
 
 @needs_tmux
-def test_the_picture(tt: Tt, alone: Town) -> None:
+def test_the_picture(tt: Tt, supervised: Town) -> None:
     """It follows the town within a second, sorts, filters, switches, shows a log as it grows, and fits any window."""
-    backend = towns.register(alone, "backend", state=AgentState.WORKING)
-    towns.register(alone, "writer", state=AgentState.PAUSED)
-    (alone.logs_dir / "writer.log").write_text("".join(f"12:00:00 line {n} {EVIL}\n" for n in range(200)))
+    backend = towns.register(supervised, "backend", state=AgentState.WORKING)
+    towns.register(supervised, "writer", state=AgentState.PAUSED)
+    (supervised.logs_dir / "writer.log").write_text("".join(f"12:00:00 line {n} {EVIL}\n" for n in range(200)))
     with watched(tt) as screen:
         screen.wait("1 paused")
-        _in_a_second(screen, alone, backend)
+        _in_a_second(screen, supervised, backend)
 
         def order() -> list[str]:
             return [line.split()[0] for line in screen.lines() if line.startswith(("  backend ", "  writer "))][:2]
@@ -306,7 +296,7 @@ def test_the_picture(tt: Tt, alone: Town) -> None:
         screen.press("Enter")
         screen.wait("Log of writer")
         screen.wait("line 199")
-        with (alone.logs_dir / "writer.log").open("a") as log:
+        with (supervised.logs_dir / "writer.log").open("a") as log:
             log.write("12:00:01 and this is new\n")
         screen.wait("and this is new")
         screen.press("PageUp")
@@ -319,7 +309,7 @@ def test_the_picture(tt: Tt, alone: Town) -> None:
         screen.wait("attEmpts")
         screen.wait("second thing")
         screen.wait("the 日本語の\\x1b[31mred")
-        assert screen.lines()[0].startswith(alone.name)
+        assert screen.lines()[0].startswith(supervised.name)
         screen.press("?")
         screen.wait("The capital letter in a title")
         screen.press("q", "q")

@@ -40,6 +40,15 @@ def town(redis_server: TestRedis, tmp_path: Path) -> Iterator[Town]:
     fresh.store.close()
 
 
+@pytest.fixture
+def supervised(town: Town) -> Iterator[Town]:
+    """The town with its supervisor's place taken, so that nobody starts one."""
+    lock = town.supervisor_lock
+    assert lock.acquire()
+    yield town
+    lock.release()
+
+
 def fresh_town(server: TestRedis, root: Path, **settings: Any) -> Town:
     """A town at `root` with a new name. `settings` are fields of Config."""
     (root / ".tt" / "logs").mkdir(parents=True, exist_ok=True)

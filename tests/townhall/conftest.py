@@ -12,10 +12,11 @@ import pytest
 from tests.support.browser import browser, open_page, tracing
 from tests.support.disk import small_disk
 from tests.support.redis_server import TestRedis
+from tests.support.town import supervised
 from tests.support.townhall import TownHall, make_town
 from tinytown.town import Town
 
-__all__ = ["browser", "open_page", "small_disk", "tracing"]
+__all__ = ["browser", "open_page", "small_disk", "supervised", "tracing"]
 OWN, SHARED = 2, 3  # databases: of the town of a test, of a module's town
 OpenHall = Callable[..., TownHall]
 

@@ -354,18 +354,9 @@ def test_actions_on_agents_that_run(running: RunningTown, its_hall: TownHall, op
     walk(running, open_page(its_hall), LIVELY)
 
 
-@pytest.fixture
-def alone(town: Town) -> Iterator[Town]:
-    """A town whose supervisor's place is taken, so that nobody starts one."""
-    lock = town.supervisor_lock
-    assert lock.acquire()
-    yield town
-    lock.release()
-
-
-def test_all_other_actions(alone: Town, hall: TownHall, open_page: OpenPage) -> None:
+def test_all_other_actions(supervised: Town, hall: TownHall, open_page: OpenPage) -> None:
     """The same; and the page's own table names no action that is driven by neither test."""
-    town = alone
+    town = supervised
     register(town, "ann")
     missions = {action: at(planned(town, **fields), case) for action, (case, fields) in PLANNED.items()}
     page = open_page(hall)

@@ -7,19 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.github.server import GitHub
-from tests.support.town import town
-from tinytown.town import Town
+from tests.support.town import supervised, town
 
-__all__ = ["town"]
-
-
-@pytest.fixture
-def supervised(town: Town) -> Iterator[Town]:
-    """The town with its supervisor's place taken, so that nobody starts one."""
-    lock = town.supervisor_lock
-    assert lock.acquire()
-    yield town
-    lock.release()
+__all__ = ["supervised", "town"]
 
 
 @pytest.fixture
