@@ -241,7 +241,9 @@ class Run:
                 return [*waiting, "writers are at work"]
             waiting += rest.open_work(self.world, limited=limited)
             waiting += quests.unfinished(self.world, limited=limited)
-            return waiting or invariants.violations(self.world.town, settled=True, accepted=self.accepted.messages)
+            return waiting or invariants.violations(
+                self.world.town, settled=True, accepted=self.accepted.messages, may_give_up=limited
+            )
         except TinytownError as error:
             return [f"{type(error).__name__}: {error}"]
 

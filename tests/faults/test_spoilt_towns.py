@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.conftest import NewTown
 from tests.faults.test_actors import kill_until_given_up
+from tests.support import invariants
 from tests.support.builders import make_item, make_mission
 from tests.support.missions import put_mission
 from tests.support.running_town import RunningTown
@@ -167,6 +168,8 @@ def test_nobody_works_on_missions(new_town: NewTown) -> None:
     assert still is not None
     assert "given up" in still[0]
     assert still[1] == f"To try again: kill -HUP {town.supervisor.pid}"
+    assert "missions: some are active, and schedulers are []" in invariants.violations(town.town, settled=True)
+    assert not invariants.violations(town.town, settled=True, may_give_up=True)
     town.signal_supervisor(signal.SIGHUP)
     town.wait(lambda: status.one(town.town, run.id).stands_still is None, "another one")
 

@@ -101,11 +101,11 @@ def check(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> None:
     assert not found, "invariants violated:\n" + "\n".join(found)
 
 
-def violations(town: Town, *, settled: bool, accepted: Iterable[str] = ()) -> list[str]:
-    """One line for each thing that is not as it must be."""
+def violations(town: Town, *, settled: bool, accepted: Iterable[str] = (), may_give_up: bool = False) -> list[str]:
+    """One line for each thing that is not as it must be. `may_give_up`: the scheduler too, when that is said."""
     seen = look(town)
     found = [*of_records(seen, accepted), *_processes(town, seen)]
-    return [*found, *_settled(town, seen)] if settled else found
+    return [*found, *_settled(town, seen, may_give_up=may_give_up)] if settled else found
 
 
 def of_records(seen: Snapshot, accepted: Iterable[str] = ()) -> list[str]:
@@ -316,7 +316,7 @@ def _processes(town: Town, seen: Snapshot) -> list[str]:
     return sorted(once() & once()) if once() else []
 
 
-def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
+def _settled(town: Town, seen: Snapshot, *, may_give_up: bool) -> Iterator[str]:
     """Nothing is under way: what is wished, recorded and running is the same."""
     now = living(town)
     for agent_id, agent in seen.agents.items():
@@ -332,19 +332,18 @@ def _settled(town: Town, seen: Snapshot) -> Iterator[str]:
             if (agent_id in seen.of(flag)) != bool(wish and getattr(wish, flag)):
                 yield f"{who}: its {flag} flag is not what {wish} says"
         yield from _alive(town, seen, agent, wish) if wish is not None else _ended(town, seen, agent, now)
-    yield from _scheduler(town, seen, now)
+    if not (may_give_up and not now.schedulers and status.stands_still(town)):
+        yield from _scheduler(town, seen, now)
 
 
 def _scheduler(town: Town, seen: Snapshot, now: Living) -> Iterator[str]:
-    """It runs, and holds the lease, exactly while a mission is active and a supervisor has not given it up."""
+    """It runs, and holds the lease, exactly while a mission is active and there is a supervisor."""
     lease = seen.of("lease").get("missions")
     if not seen.of("mission").get("active") or not supervision.is_running(town):
         if now.schedulers or now.askers:
             yield f"missions: {now.schedulers} and {now.askers} live, and nothing is to be done"
         if lease is not None and _holder_lives(lease) and supervision.is_running(town):
             yield f"missions: none is active, and {lease} holds the lease"
-    elif not now.schedulers and status.stands_still(town):
-        return  # it was given up, which is said with what helps
     elif len(now.schedulers) != 1:
         yield f"missions: some are active, and schedulers are {now.schedulers}"
     elif lease is None or not lease.endswith(f":{now.schedulers[0].pid}:{now.schedulers[0].started}"):
