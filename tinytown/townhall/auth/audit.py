@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -61,6 +62,7 @@ class AuditLog:
         flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self.path, flags, 0o600)
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # or the line that another town hall is writing looks like one cut off
             size = os.fstat(fd).st_size
             if size and os.pread(fd, 1, size - 1) != b"\n":  # a full disk cut off the line before
                 data = b"\n" + data
